@@ -1,0 +1,42 @@
+# How everything is compiled: the language, the warnings, the sanitizers.
+
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(top_level)
+    # Unoptimised code is too slow for tests that train.
+    set(CMAKE_C_FLAGS_DEBUG "-O1 -g")
+endif()
+
+# Linked by every target of this build; never installed.
+add_library(nacre_build_flags INTERFACE)
+target_compile_options(nacre_build_flags INTERFACE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+    # The same bits from every compiler: fused multiply-add only where it is written.
+    -ffp-contract=off)
+if(NACRE_WERROR)
+    target_compile_options(nacre_build_flags INTERFACE -Werror)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    # No path of the build machine in the binaries.
+    target_compile_options(nacre_build_flags INTERFACE
+        "-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=")
+endif()
+if(NACRE_FUZZ)
+    if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+        message(FATAL_ERROR "NACRE_FUZZ needs clang: add -DCMAKE_C_COMPILER=clang")
+    endif()
+    target_compile_options(nacre_build_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+if(NACRE_SANITIZE)
+    set(sanitize -fsanitize=${NACRE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_compile_options(nacre_build_flags INTERFACE ${sanitize})
+    target_link_options(nacre_build_flags INTERFACE ${sanitize})
+endif()
+if(NACRE_COVERAGE)
+    target_compile_options(nacre_build_flags INTERFACE --coverage -fprofile-update=atomic)
+    target_link_options(nacre_build_flags INTERFACE --coverage)
+endif()
