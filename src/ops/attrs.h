@@ -1,0 +1,36 @@
+/* Where each op keeps its attributes: positions in nacre_call.attrs. Kernels read them by these names. */
+#ifndef NACRE_OPS_ATTRS_H
+#define NACRE_OPS_ATTRS_H
+
+/* No inputs; the shape and dtype of the output are the caller's. */
+enum { NACRE_FULL_VALUE };                                      /* float slot */
+enum { NACRE_ARANGE_START, NACRE_ARANGE_STEP };                 /* float slots */
+enum { NACRE_RAND_SEED, NACRE_RAND_STREAM, NACRE_RAND_DRAW };   /* int slots; rand and randn */
+
+/* permute: output axis i is input axis (word >> 4 i) & 15. */
+enum { NACRE_PERMUTE_AXES };
+/* slice and unslice: element i along `axis` of the smaller one is start + i * step of the larger one. */
+enum { NACRE_SLICE_AXIS, NACRE_SLICE_STEP, NACRE_SLICE_START }; /* start: int slot */
+
+/* sum, mean, max, min: bit set of axes (never "all" by omission), and whether they stay with extent 1. */
+enum { NACRE_REDUCE_AXES, NACRE_REDUCE_KEEPDIMS };
+/* argmax, argmin: one axis, or -1: index into the flattened input. */
+enum { NACRE_ARG_AXIS, NACRE_ARG_KEEPDIMS };
+
+/* softmax, log_softmax and their backward ops: axis in [0, ndim). */
+enum { NACRE_SOFTMAX_AXIS };
+enum { NACRE_ONE_HOT_CLASSES };
+
+/* sgd_update(p, g, velocity, ok) -> p', velocity'. Without momentum velocity is absent and velocity' is
+   an empty [0]. lr, momentum, weight_decay are float slots. */
+enum { NACRE_SGD_LR, NACRE_SGD_MOMENTUM, NACRE_SGD_WEIGHT_DECAY, NACRE_SGD_HAS_MOMENTUM };
+/* adam_update(p, g, m, v, step, ok) -> p', m', v'. All float slots. */
+enum {
+    NACRE_ADAM_LR,
+    NACRE_ADAM_BETA1,
+    NACRE_ADAM_BETA2,
+    NACRE_ADAM_EPSILON,
+    NACRE_ADAM_WEIGHT_DECAY,
+};
+
+#endif
