@@ -1,0 +1,169 @@
+# shellcheck shell=sh disable=SC2154
+# The stages of ./check, one function each, run in $root, the checkout, with $jobs processors.
+# Outputs go to $results. A stage fails by its exit code; 77 means that it could not run here.
+
+# The words go to the summary, behind the stage's name.
+note() { printf '%s' "$*" >"$results/$stage.note"; }
+
+# The tests that open our files with other programs need numpy and safetensors.
+set_up_python() {
+    NACRE_PYTHON=''
+    if python3 -c 'import numpy, safetensors' 2>/dev/null; then
+        NACRE_PYTHON=$(command -v python3)
+        return
+    fi
+    venv=$root/build/venv
+    if ! "$venv/bin/python" -c 'import numpy, safetensors' 2>/dev/null; then
+        { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet numpy safetensors; } \
+            >"$results/python.log" 2>&1 ||
+            say "numpy and safetensors could not be installed ($results/python.log): the tests in Python do not run."
+    fi
+    if "$venv/bin/python" -c 'import numpy, safetensors' 2>/dev/null; then
+        NACRE_PYTHON=$venv/bin/python
+    fi
+}
+
+# build PRESET [CMAKE_ARGUMENT...]
+build() {
+    preset=$1
+    shift
+    cmake --preset "$preset" -DNACRE_WERROR=ON "$@" && cmake --build --preset "$preset" -j "$jobs"
+}
+
+# suite PRESET [CTEST_ARGUMENT...]: must run at least one test.
+suite() {
+    preset=$1
+    shift
+    ctest --preset "$preset" -j "$jobs" --no-tests=error "$@"
+}
+
+# The kernel levels of this machine, the best one last.
+cpu_levels() {
+    levels=portable
+    case $(uname -m) in
+    aarch64 | arm64) levels="$levels neon" ;;
+    esac
+    flags=$(sed -n '/^flags/{p;q;}' /proc/cpuinfo 2>/dev/null)
+    case $flags in
+    *' avx2'*) levels="$levels avx2" ;;
+    esac
+    case $flags in
+    *' avx512vl'*) levels="$levels avx512" ;;
+    esac
+    echo "$levels"
+}
+
+stage_release() {
+    build release -DNACRE_TESTS=ON -DNACRE_PYTHON="$NACRE_PYTHON" || return 1
+    failed=''
+    levels=$(cpu_levels)
+    for level in $levels; do
+        echo "==== tests at level $level"
+        NACRE_ISA=$level suite release >"$results/suite-$level.log" 2>&1 || failed="$failed $level"
+        cat "$results/suite-$level.log"
+        # The best level comes last: what .ci/run shows.
+        cp "$results/suite-$level.log" "$results/suite.log"
+    done
+    note "tests at $levels${failed:+, failed at$failed}"
+    [ -z "$failed" ]
+}
+
+stage_minimal() { build minimal && suite minimal; }
+stage_clang() { build clang && suite clang; }
+stage_asan() { build asan && suite asan; }
+
+stage_tsan() {
+    build tsan || return 1
+    # ThreadSanitizer's fixed memory layout does not bear a kernel that randomises addresses too far.
+    printf 'int main(void) { return 0; }\n' >"$results/tsan.c"
+    $(c_compiler) -fsanitize=thread "$results/tsan.c" -o "$results/tsan-works" || return 1
+    fixed=''
+    for _ in 1 2 3 4 5; do
+        "$results/tsan-works" >/dev/null 2>&1 || fixed="setarch $(uname -m) -R"
+    done
+    if [ -n "$fixed" ] && ! $fixed "$results/tsan-works"; then
+        echo 'ThreadSanitizer does not run here; try: sysctl vm.mmap_rnd_bits=28'
+        return 1
+    fi
+    $fixed ctest --preset tsan -j "$jobs" --no-tests=error
+}
+
+stage_coverage() {
+    build coverage || return 1
+    find build/coverage -name '*.gcda' -exec rm {} +
+    suite coverage || return 1
+    scripts/coverage build/coverage || return 1
+    note "$(sed -n 's/^lines: \([0-9.]*%\).*/\1 of the lines/p' "$results/coverage.log")"
+}
+
+stage_neon() {
+    if ! present arm-compiler || ! present qemu; then
+        note 'no compiler for Arm or no qemu-user'
+        return 77
+    fi
+    if ! scripts/arm-libraries; then
+        note 'no cmocka for Arm'
+        return 77
+    fi
+    build neon && suite neon
+}
+
+stage_tidy() { scripts/check-tidy "$jobs"; }
+stage_format() { scripts/check-format; }
+stage_includes() { scripts/check-includes; }
+
+stage_fuzz() {
+    build fuzz || return 1
+    failed=''
+    count=0
+    for source in fuzz/*.c; do
+        name=$(basename "$source" .c)
+        count=$((count + 1))
+        echo "==== $name"
+        mkdir -p "build/fuzz/corpus/$name"
+        set -- "build/fuzz/corpus/$name"
+        if [ -d "fuzz/corpus/$name" ]; then set -- "$@" "fuzz/corpus/$name"; fi
+        "build/fuzz/fuzz/$name" -max_total_time=30 -timeout=10 -rss_limit_mb=1024 \
+            -artifact_prefix="build/fuzz/$name-" "$@" >"$results/fuzz-$name.log" 2>&1 ||
+            failed="$failed $name"
+        tail -n 40 "$results/fuzz-$name.log"
+    done
+    note "$count fuzzers${failed:+, failed:$failed}"
+    [ $count -gt 0 ] && [ -z "$failed" ]
+}
+
+stage_mnist() {
+    run=$results/mnist-run
+    if [ -n "${NACRE_DATA:-}" ]; then
+        set -- --data "$NACRE_DATA"
+    elif [ "${CI:-}" = true ]; then
+        set -- # the library downloads it
+    else
+        note 'no data: set NACRE_DATA'
+        return 77
+    fi
+    build/release/nacre train mnist-mlp "$@" --seed 1 --out "$run" --json >"$results/mnist.json" ||
+        return 1
+    cat "$results/mnist.json"
+    if ! grep -q '"data": *"mnist"' "$results/mnist.json"; then
+        note 'the download failed'
+        return 77
+    fi
+    accuracy=$(sed -n 's/.*"test_accuracy": *\([0-9.]*\).*/\1/p' "$results/mnist.json")
+    note "test accuracy $accuracy"
+    awk -v accuracy="$accuracy" 'BEGIN { exit !(accuracy >= 0.98) }'
+}
+
+stage_docs() { scripts/check-docs build/release; }
+
+stage_size() {
+    cp build/release/libnacre.so "$results/stripped.so" && strip "$results/stripped.so" || return 1
+    bytes=$(wc -c <"$results/stripped.so")
+    note "libnacre.so: $((bytes)) bytes"
+    [ "$bytes" -lt 1000000 ]
+}
+
+stage_scripts() {
+    shellcheck quickstart check .ci/run scripts/*.sh tests/consumer/run
+    grep -l '^#!/bin/sh' scripts/* | xargs shellcheck
+}
