@@ -148,15 +148,15 @@ allowed_to_install() {
     return 1
 }
 
-# Installs the things of the list. Fails when that was refused or did not work.
+# Installs the things of the list. 1: that did not work. 2: it was refused or is not possible.
 install_things() {
     manager=$(package_manager)
     if [ -z "$manager" ]; then
         say "Missing: $*. No known package manager was found (apt-get, dnf, pacman, apk, brew): please install them yourself."
-        return 1
+        return 2
     fi
     names=$(package_names "$manager" "$@")
-    [ -n "$names" ] || return 1
+    [ -n "$names" ] || return 2
     sudo='sudo '
     if [ "$(id -u)" -eq 0 ]; then sudo=''; fi
     line=$(install_line "$manager" "$sudo" "$names")
@@ -164,9 +164,9 @@ install_things() {
     say "    $line"
     if [ -n "$sudo" ] && [ "$manager" != brew ] && ! have sudo; then
         say 'Neither root nor sudo is available: ask an administrator to run it.'
-        return 1
+        return 2
     fi
-    allowed_to_install || return 1
+    allowed_to_install || return 2
     log=$(mktemp)
     if sh -c "$line" </dev/null >"$log" 2>&1; then
         rm -f "$log"
@@ -185,11 +185,16 @@ install_missing() {
     # shellcheck disable=SC2086
     optional=$(missing_of $wanted)
     [ -n "$required$optional" ] || return 0
+    status=0
     # shellcheck disable=SC2086
-    if ! install_things $required $optional && [ -n "$required" ]; then
-        # One package that does not exist here must not keep the needed ones away.
-        if [ -z "$optional" ] || [ "$(id -u)" -ne 0 ] || ! install_things $required; then exit 1; fi
+    install_things $required $optional || status=$?
+    # A wanted package that does not exist here must not keep the needed ones away.
+    if [ $status -eq 1 ] && [ -n "$required" ] && [ -n "$optional" ]; then
+        status=0
+        # shellcheck disable=SC2086
+        install_things $required || status=$?
     fi
+    if [ $status -ne 0 ] && [ -n "$required" ]; then exit 1; fi
     # shellcheck disable=SC2086
     required=$(missing_of $required)
     # shellcheck disable=SC2086
