@@ -1,0 +1,251 @@
+/* Operations on tensors. Each checks shapes and dtypes at once and records; nothing is computed yet.
+
+   Binary element-wise ops broadcast as NumPy does and need equal dtypes (cast one otherwise). Where a
+   module has the same name (nacre_relu() makes a layer), the op on tensors has the prefix nacre_f_. */
+#ifndef NACRE_OPS_H
+#define NACRE_OPS_H
+
+#include <nacre/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- creation ---- */
+
+typedef struct nacre_create_options {
+    size_t size;        /* sizeof this struct, set by the macros */
+    nacre_shape shape;
+    nacre_dtype dtype;  /* default f32 */
+    nacre_device device;
+    uint64_t stream;    /* rand, randn: own stream of the thread's seed; 0: the thread's next draw */
+} nacre_create_options;
+
+NACRE_API nacre_tensor *nacre_zeros_at(const nacre_create_options *o, const char *file, int line);
+NACRE_API nacre_tensor *nacre_ones_at(const nacre_create_options *o, const char *file, int line);
+/* Uniform in [0, 1): floating dtypes only. */
+NACRE_API nacre_tensor *nacre_rand_at(const nacre_create_options *o, const char *file, int line);
+/* Standard normal (Box-Muller on Philox draws): floating dtypes only. */
+NACRE_API nacre_tensor *nacre_randn_at(const nacre_create_options *o, const char *file, int line);
+
+typedef struct nacre_full_options {
+    size_t size;
+    nacre_shape shape;
+    double value;
+    nacre_dtype dtype;
+    nacre_device device;
+} nacre_full_options;
+NACRE_API nacre_tensor *nacre_full_at(const nacre_full_options *o, const char *file, int line);
+
+typedef struct nacre_eye_options {
+    size_t size;
+    int64_t n;
+    nacre_dtype dtype;
+    nacre_device device;
+} nacre_eye_options;
+/* [n, n] identity. */
+NACRE_API nacre_tensor *nacre_eye_at(const nacre_eye_options *o, const char *file, int line);
+
+typedef struct nacre_arange_options {
+    size_t size;
+    double stop;
+    double start;
+    double step; /* 0 means 1 */
+    nacre_dtype dtype;
+    nacre_device device;
+} nacre_arange_options;
+/* start, start + step, ... below stop (above it for a negative step): ceil((stop - start) / step)
+   elements, as NumPy's arange. */
+NACRE_API nacre_tensor *nacre_arange_at(const nacre_arange_options *o, const char *file, int line);
+
+typedef struct nacre_data_options {
+    size_t size;
+    const void *data;  /* contiguous, row-major, of `dtype`; copied */
+    nacre_shape shape;
+    nacre_dtype dtype;
+    nacre_device device;
+} nacre_data_options;
+/* A tensor with a copy of the given elements. */
+NACRE_API nacre_tensor *nacre_from_data_at(const nacre_data_options *o, const char *file, int line);
+
+/* ---- dtype, device, shape; views share storage with their input where they can ---- */
+
+NACRE_API nacre_tensor *nacre_cast_at(nacre_tensor *a, nacre_dtype dtype, const char *file, int line);
+NACRE_API nacre_tensor *nacre_to_device_at(nacre_tensor *a, nacre_device device, const char *file,
+                                           int line);
+/* One extent may be -1: it follows from the number of elements. */
+NACRE_API nacre_tensor *nacre_reshape_at(nacre_tensor *a, nacre_shape shape, const char *file,
+                                         int line);
+/* axes: a permutation of all of a's axes. */
+NACRE_API nacre_tensor *nacre_permute_at(nacre_tensor *a, nacre_axes axes, const char *file, int line);
+/* Swaps two axes; (-2, -1) is the matrix transpose. */
+NACRE_API nacre_tensor *nacre_transpose_at(nacre_tensor *a, int axis0, int axis1, const char *file,
+                                           int line);
+/* Elements start, start + step, ... before stop along one axis; negative start and stop count from
+   the end, out-of-range ones are clipped as in Python; step > 0. */
+NACRE_API nacre_tensor *nacre_slice_at(nacre_tensor *a, int axis, int64_t start, int64_t stop,
+                                       int64_t step, const char *file, int line);
+/* Python's index syntax: "1:3, ...", "-1", ":, ::2". An integer removes its axis. */
+NACRE_API nacre_tensor *nacre_index_at(nacre_tensor *a, const char *index, const char *file, int line);
+NACRE_API nacre_tensor *nacre_broadcast_to_at(nacre_tensor *a, nacre_shape shape, const char *file,
+                                              int line);
+
+/* ---- element-wise ---- */
+
+/* X(name): nacre_<name>(a, b) with broadcasting; comparisons give bool. */
+NACRE_API nacre_tensor *nacre_add_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_sub_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_mul_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+/* Integers divide as C does (towards zero); by zero gives 0. */
+NACRE_API nacre_tensor *nacre_div_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+/* a ** b. The gradient to b is 0 where a <= 0 (a's logarithm is not finite there), as in PyTorch. */
+NACRE_API nacre_tensor *nacre_pow_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+/* NaN if either is NaN; equal values share the gradient half and half, as in PyTorch. */
+NACRE_API nacre_tensor *nacre_maximum_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_minimum_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_not_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file,
+                                           int line);
+NACRE_API nacre_tensor *nacre_less_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_less_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file,
+                                            int line);
+NACRE_API nacre_tensor *nacre_greater_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_greater_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file,
+                                               int line);
+
+/* The same with a scalar on the right, taken in a's dtype. */
+NACRE_API nacre_tensor *nacre_add_scalar_at(nacre_tensor *a, double b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_sub_scalar_at(nacre_tensor *a, double b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_mul_scalar_at(nacre_tensor *a, double b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_div_scalar_at(nacre_tensor *a, double b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_pow_scalar_at(nacre_tensor *a, double b, const char *file, int line);
+
+NACRE_API nacre_tensor *nacre_neg_at(nacre_tensor *a, const char *file, int line);
+NACRE_API nacre_tensor *nacre_exp_at(nacre_tensor *a, const char *file, int line);
+NACRE_API nacre_tensor *nacre_log_at(nacre_tensor *a, const char *file, int line);
+NACRE_API nacre_tensor *nacre_sqrt_at(nacre_tensor *a, const char *file, int line);
+NACRE_API nacre_tensor *nacre_f_relu_at(nacre_tensor *a, const char *file, int line);
+/* condition (bool) ? a : b, broadcasting all three. */
+NACRE_API nacre_tensor *nacre_where_at(nacre_tensor *condition, nacre_tensor *a, nacre_tensor *b,
+                                       const char *file, int line);
+
+/* ---- reductions ---- */
+
+typedef struct nacre_reduce_options {
+    size_t size;
+    nacre_tensor *input;
+    nacre_axes axes; /* default: all */
+    bool keepdims;   /* reduced axes stay with extent 1 */
+} nacre_reduce_options;
+
+/* Integers and bool sum to i64; mean needs a floating dtype. Empty: sum 0, mean NaN. */
+NACRE_API nacre_tensor *nacre_sum_at(const nacre_reduce_options *o, const char *file, int line);
+NACRE_API nacre_tensor *nacre_mean_at(const nacre_reduce_options *o, const char *file, int line);
+/* NaN if any is NaN; equal extremes share the gradient evenly. An empty reduction is an error. */
+NACRE_API nacre_tensor *nacre_max_at(const nacre_reduce_options *o, const char *file, int line);
+NACRE_API nacre_tensor *nacre_min_at(const nacre_reduce_options *o, const char *file, int line);
+/* Index (i64) of the first largest or smallest, the first NaN if there is one; over one axis, or over
+   all: then into the flattened tensor. */
+NACRE_API nacre_tensor *nacre_argmax_at(const nacre_reduce_options *o, const char *file, int line);
+NACRE_API nacre_tensor *nacre_argmin_at(const nacre_reduce_options *o, const char *file, int line);
+
+/* ---- products, rows, losses ---- */
+
+/* a: [..., m, k], b: [..., k, n] -> [..., m, n]; leading axes broadcast. A 1-d a is a row, a 1-d b a
+   column, and that axis is dropped, as in NumPy. Transposed operands cost no copy. */
+NACRE_API nacre_tensor *nacre_matmul_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+/* x: [..., in], weight: [out, in], bias: [out] or NULL -> x weight^T + bias: [..., out]. */
+NACRE_API nacre_tensor *nacre_f_linear_at(nacre_tensor *x, nacre_tensor *weight, nacre_tensor *bias,
+                                          const char *file, int line);
+/* exp(x - max) / sum over one axis. */
+NACRE_API nacre_tensor *nacre_f_softmax_at(nacre_tensor *a, int axis, const char *file, int line);
+NACRE_API nacre_tensor *nacre_f_log_softmax_at(nacre_tensor *a, int axis, const char *file, int line);
+/* Mean over rows of -log softmax(logits)[target]. logits: [n, classes]; target: [n] indices (i64, i32
+   or u8), or [n, classes] of logits' dtype (one-hot or probabilities). -> scalar. n = 0 is an error. */
+NACRE_API nacre_tensor *nacre_f_cross_entropy_at(nacre_tensor *logits, nacre_tensor *target,
+                                                 const char *file, int line);
+/* Mean of (prediction - target)^2 over all elements. */
+NACRE_API nacre_tensor *nacre_f_mse_at(nacre_tensor *prediction, nacre_tensor *target,
+                                       const char *file, int line);
+/* Rows of table [n, ...] at indices [...] (i64, i32 or u8): -> indices' shape + table's other axes.
+   An index outside [0, n) fails the evaluation before its first effect. */
+NACRE_API nacre_tensor *nacre_gather_at(nacre_tensor *table, nacre_tensor *indices, const char *file,
+                                        int line);
+/* indices [...] -> [..., classes] of `dtype`, 1 at the index and 0 elsewhere. */
+NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes, nacre_dtype dtype,
+                                         const char *file, int line);
+
+#ifndef __cplusplus
+#define NACRE_CALL_(function, type, first, ...)                                                    \
+    function(&(type){.size = sizeof(type), first = __VA_ARGS__}, __FILE__, __LINE__)
+
+#define nacre_zeros(...) NACRE_CALL_(nacre_zeros_at, nacre_create_options, .shape, __VA_ARGS__)
+#define nacre_ones(...) NACRE_CALL_(nacre_ones_at, nacre_create_options, .shape, __VA_ARGS__)
+#define nacre_rand(...) NACRE_CALL_(nacre_rand_at, nacre_create_options, .shape, __VA_ARGS__)
+#define nacre_randn(...) NACRE_CALL_(nacre_randn_at, nacre_create_options, .shape, __VA_ARGS__)
+/* nacre_full(shape, value, .dtype = ...) */
+#define nacre_full(...) NACRE_CALL_(nacre_full_at, nacre_full_options, .shape, __VA_ARGS__)
+#define nacre_eye(...) NACRE_CALL_(nacre_eye_at, nacre_eye_options, .n, __VA_ARGS__)
+#define nacre_arange(...) NACRE_CALL_(nacre_arange_at, nacre_arange_options, .stop, __VA_ARGS__)
+/* nacre_from_data(pointer, shape, .dtype = ...) */
+#define nacre_from_data(...) NACRE_CALL_(nacre_from_data_at, nacre_data_options, .data, __VA_ARGS__)
+#define nacre_sum(...) NACRE_CALL_(nacre_sum_at, nacre_reduce_options, .input, __VA_ARGS__)
+#define nacre_mean(...) NACRE_CALL_(nacre_mean_at, nacre_reduce_options, .input, __VA_ARGS__)
+#define nacre_max(...) NACRE_CALL_(nacre_max_at, nacre_reduce_options, .input, __VA_ARGS__)
+#define nacre_min(...) NACRE_CALL_(nacre_min_at, nacre_reduce_options, .input, __VA_ARGS__)
+#define nacre_argmax(...) NACRE_CALL_(nacre_argmax_at, nacre_reduce_options, .input, __VA_ARGS__)
+#define nacre_argmin(...) NACRE_CALL_(nacre_argmin_at, nacre_reduce_options, .input, __VA_ARGS__)
+
+#define nacre_cast(a, dtype) nacre_cast_at((a), (dtype), __FILE__, __LINE__)
+#define nacre_float(a) nacre_cast_at((a), NACRE_F32, __FILE__, __LINE__)
+#define nacre_int(a) nacre_cast_at((a), NACRE_I32, __FILE__, __LINE__)
+#define nacre_to_device(a, device) nacre_to_device_at((a), (device), __FILE__, __LINE__)
+#define nacre_reshape(a, ...) nacre_reshape_at((a), __VA_ARGS__, __FILE__, __LINE__)
+#define nacre_view(a, ...) nacre_reshape_at((a), __VA_ARGS__, __FILE__, __LINE__)
+#define nacre_permute(a, ...) nacre_permute_at((a), __VA_ARGS__, __FILE__, __LINE__)
+#define nacre_transpose(a, i, j) nacre_transpose_at((a), (i), (j), __FILE__, __LINE__)
+#define nacre_slice(a, axis, start, stop, step)                                                    \
+    nacre_slice_at((a), (axis), (start), (stop), (step), __FILE__, __LINE__)
+#define nacre_index(a, text) nacre_index_at((a), (text), __FILE__, __LINE__)
+#define nacre_broadcast_to(a, ...) nacre_broadcast_to_at((a), __VA_ARGS__, __FILE__, __LINE__)
+#define nacre_add(a, b) nacre_add_at((a), (b), __FILE__, __LINE__)
+#define nacre_sub(a, b) nacre_sub_at((a), (b), __FILE__, __LINE__)
+#define nacre_mul(a, b) nacre_mul_at((a), (b), __FILE__, __LINE__)
+#define nacre_div(a, b) nacre_div_at((a), (b), __FILE__, __LINE__)
+#define nacre_pow(a, b) nacre_pow_at((a), (b), __FILE__, __LINE__)
+#define nacre_maximum(a, b) nacre_maximum_at((a), (b), __FILE__, __LINE__)
+#define nacre_minimum(a, b) nacre_minimum_at((a), (b), __FILE__, __LINE__)
+#define nacre_equal(a, b) nacre_equal_at((a), (b), __FILE__, __LINE__)
+#define nacre_not_equal(a, b) nacre_not_equal_at((a), (b), __FILE__, __LINE__)
+#define nacre_less(a, b) nacre_less_at((a), (b), __FILE__, __LINE__)
+#define nacre_less_equal(a, b) nacre_less_equal_at((a), (b), __FILE__, __LINE__)
+#define nacre_greater(a, b) nacre_greater_at((a), (b), __FILE__, __LINE__)
+#define nacre_greater_equal(a, b) nacre_greater_equal_at((a), (b), __FILE__, __LINE__)
+#define nacre_add_scalar(a, b) nacre_add_scalar_at((a), (b), __FILE__, __LINE__)
+#define nacre_sub_scalar(a, b) nacre_sub_scalar_at((a), (b), __FILE__, __LINE__)
+#define nacre_mul_scalar(a, b) nacre_mul_scalar_at((a), (b), __FILE__, __LINE__)
+#define nacre_div_scalar(a, b) nacre_div_scalar_at((a), (b), __FILE__, __LINE__)
+#define nacre_pow_scalar(a, b) nacre_pow_scalar_at((a), (b), __FILE__, __LINE__)
+#define nacre_neg(a) nacre_neg_at((a), __FILE__, __LINE__)
+#define nacre_exp(a) nacre_exp_at((a), __FILE__, __LINE__)
+#define nacre_log(a) nacre_log_at((a), __FILE__, __LINE__)
+#define nacre_sqrt(a) nacre_sqrt_at((a), __FILE__, __LINE__)
+#define nacre_f_relu(a) nacre_f_relu_at((a), __FILE__, __LINE__)
+#define nacre_where(c, a, b) nacre_where_at((c), (a), (b), __FILE__, __LINE__)
+#define nacre_matmul(a, b) nacre_matmul_at((a), (b), __FILE__, __LINE__)
+#define nacre_f_linear(x, weight, bias) nacre_f_linear_at((x), (weight), (bias), __FILE__, __LINE__)
+#define nacre_f_softmax(a, axis) nacre_f_softmax_at((a), (axis), __FILE__, __LINE__)
+#define nacre_f_log_softmax(a, axis) nacre_f_log_softmax_at((a), (axis), __FILE__, __LINE__)
+#define nacre_f_cross_entropy(logits, target)                                                      \
+    nacre_f_cross_entropy_at((logits), (target), __FILE__, __LINE__)
+#define nacre_f_mse(prediction, target)                                                            \
+    nacre_f_mse_at((prediction), (target), __FILE__, __LINE__)
+#define nacre_gather(table, indices) nacre_gather_at((table), (indices), __FILE__, __LINE__)
+#define nacre_one_hot(indices, classes, dtype)                                                     \
+    nacre_one_hot_at((indices), (classes), (dtype), __FILE__, __LINE__)
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

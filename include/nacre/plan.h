@@ -1,0 +1,67 @@
+/* Plans: how pending work would run, before it runs. */
+#ifndef NACRE_PLAN_H
+#define NACRE_PLAN_H
+
+#include <nacre/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Which backend evaluates the calling thread's work. */
+typedef enum nacre_backend {
+    NACRE_BACKEND_DEFAULT = 0, /* cpu */
+    NACRE_BACKEND_CPU = 1,       /* vectorised, multi-threaded */
+    NACRE_BACKEND_REFERENCE = 2, /* the ops' own definitions in double, one thread */
+} nacre_backend;
+NACRE_API nacre_status nacre_set_backend(nacre_backend backend);
+NACRE_API nacre_backend nacre_backend_in_use(void);
+
+/* One by one, as each op is called, instead of planned together. NACRE_EAGER=1 sets it at start. */
+NACRE_API void nacre_set_eager(bool eager);
+
+/* Watches every result for NaN and Inf; an evaluation that makes one fails with NACRE_NUMERICAL,
+   naming op, shapes and line. Implied by NACRE_EAGER=1. */
+NACRE_API void nacre_set_nan_watch(bool watch);
+
+typedef struct nacre_plan_stats {
+    uint64_t made;          /* plans made by this thread */
+    uint64_t replays;       /* replays of a cached plan by this thread */
+    size_t cached;          /* plans in the cache */
+    size_t cache_bytes;
+    size_t last_peak_bytes; /* arena bytes of the plan that ran last on this thread */
+    uint64_t pending;       /* records not evaluated yet */
+} nacre_plan_stats;
+NACRE_API nacre_plan_stats nacre_plan_statistics(void);
+NACRE_API void nacre_plan_cache_clear(void);
+
+/* One step of a plan, as explained. Strings live as long as the explanation. */
+typedef struct nacre_plan_step {
+    const char *kernel;      /* "matmul+add+relu" */
+    const char *shapes;      /* "[64,784] x [784,128] -> [64,128]" */
+    const char *where;       /* "train.c:42" */
+    double flops;
+    double bytes;            /* read and written, at least */
+    int64_t offset;          /* arena offset of its first output in bytes; -1: not in the arena */
+    size_t output_bytes;
+} nacre_plan_step;
+
+typedef struct nacre_explanation {
+    size_t count;
+    nacre_plan_step *steps;
+    double flops, bytes;
+    size_t peak_bytes;        /* of the arena */
+    size_t live_lower_bound;  /* largest sum of arena values live at once */
+    size_t variable_bytes;    /* parameters, state and inputs read or written */
+    size_t records, dropped, fused;
+} nacre_explanation;
+
+/* The plan that evaluating `t` (and all that is pending) now would run; nothing is evaluated.
+   NULL on error. Free with nacre_explanation_free. */
+NACRE_API nacre_explanation *nacre_explain(nacre_tensor *t);
+NACRE_API void nacre_explanation_free(nacre_explanation *explanation);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

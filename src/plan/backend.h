@@ -1,0 +1,60 @@
+/* What a plan is made of, and what a backend does with it. */
+#ifndef NACRE_PLAN_BACKEND_H
+#define NACRE_PLAN_BACKEND_H
+
+#include "record/op.h"
+
+/* A fused chain of element-wise ops on f32, run tile by tile: registers of one tile each. Instruction i writes
+   register arguments + i; registers below `arguments` are the loaded inputs. */
+#define NACRE_PROGRAM_INPUTS 12
+#define NACRE_PROGRAM_CODES 16
+#define NACRE_PROGRAM_OUTPUTS 6
+
+typedef struct nacre_instruction {
+    const nacre_op *op;
+    const nacre_word *attrs; /* into the plan's words; slots are refreshed before each replay */
+    int argument[3];         /* registers */
+} nacre_instruction;
+
+typedef struct nacre_program {
+    int inputs, codes, outputs;
+    nacre_instruction code[NACRE_PROGRAM_CODES];
+    int result[NACRE_PROGRAM_OUTPUTS]; /* register stored to output k */
+} nacre_program;
+
+/* One step of a plan. The arrays' data pointers are set before each replay. */
+typedef struct nacre_plan_op {
+    const nacre_op *op;          /* NULL: a fused group, program says what */
+    const nacre_word *attrs;
+    int inputs, outputs;
+    nacre_array in[NACRE_PROGRAM_INPUTS];
+    nacre_array out[NACRE_PROGRAM_OUTPUTS];
+    /* A group: in[] and out[] are the program's inputs (each with the group's shape, stride 0 where
+       broadcast) and outputs (contiguous). A product (matmul, linear) with an epilogue: the op's own
+       inputs are in[0 .. own), register 0 of the program is the product, registers 1.. are in[own ..]
+       broadcast to the output's shape; out[] are the program's outputs. */
+    const nacre_program *program;
+    int own;
+    void (*run)(const struct nacre_plan_op *step, void *scratch);
+    size_t scratch;              /* bytes of arena memory wanted while it runs, 64-byte aligned */
+    const char *kernel;          /* name for explain, static */
+    int variant;                 /* the backend's own */
+} nacre_plan_op;
+
+typedef struct nacre_backend_table {
+    const char *name;
+    /* A composite record with these inputs is run by one kernel of its own. A primitive is always. */
+    bool (*claims)(const nacre_op *op, const nacre_inference *shapes);
+    /* May an f32 element-wise op be part of a fused group? */
+    bool (*fuses)(const nacre_op *op);
+    /* May this product take an epilogue? */
+    bool (*takes_epilogue)(const nacre_op *op);
+    /* Chooses the kernel: sets run, scratch, kernel, variant. Depends on shapes, strides and dtypes only.
+       false: the layout does not suit, and non-contiguous inputs must be copied first. */
+    bool (*prepare)(nacre_plan_op *step);
+} nacre_backend_table;
+
+extern const nacre_backend_table nacre_backend_cpu;
+extern const nacre_backend_table nacre_backend_reference;
+
+#endif

@@ -1,0 +1,343 @@
+/* Fusing: chains of element-wise f32 steps become one group, and a group that begins with a product's
+   result becomes the product's epilogue. Each op still rounds to f32, so fusing changes no bits. */
+#include "plan/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A group under construction; it runs where its last member stood. */
+typedef struct group {
+    int position;
+    int members[NACRE_PROGRAM_CODES], count;
+    int inputs[NACRE_PROGRAM_INPUTS], input_count; /* value ids from outside, the product's apart */
+    int product;                                   /* step; -1: none */
+} group;
+
+typedef struct fusion {
+    nacre_plan *plan;
+    group *groups;
+    int group_count;
+    int *group_of;    /* step -> group, -1: none */
+    int *maker;       /* value -> step, -1: leaf */
+    bool *read_outside; /* value (base) -> some step outside its group reads it */
+    bool *folded;     /* step -> is a product that became part of a group */
+} fusion;
+
+static bool same_shape(const nacre_plan *plan, int a, int b) {
+    return nacre_shape_equal(&plan->values[a].shape, &plan->values[b].shape);
+}
+
+static bool can_fuse(const nacre_plan *plan, const plan_step *step) {
+    const nacre_op *op = step->call.op;
+    if (!(op->flags & NACRE_OP_ELEMENTWISE) || step->call.outputs != 1 || step->call.inputs > 3 ||
+        !plan->backend->fuses(op) || plan->values[step->out[0]].dtype != NACRE_F32) {
+        return false;
+    }
+    for (int i = 0; i < step->call.inputs; i++) {
+        if (step->in[i] < 0 || plan->values[step->in[i]].dtype != NACRE_F32) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int product_of(const fusion *f, const group *g) {
+    return g->product < 0 ? -1 : f->plan->steps[g->product].out[0];
+}
+
+/* The group that `step` may join through input `id`: the one that makes it, not read from outside yet. */
+static int group_through(const fusion *f, const plan_step *step, int id) {
+    int maker = f->maker[f->plan->values[id].base];
+    int at = maker < 0 ? -1 : f->group_of[maker];
+    if (at < 0 || !same_shape(f->plan, id, step->out[0])) {
+        return -1;
+    }
+    const group *g = &f->groups[at];
+    if (g->product >= 0 && f->read_outside[product_of(f, g)]) {
+        return -1;
+    }
+    for (int i = 0; i < g->count; i++) {
+        if (f->read_outside[f->plan->steps[g->members[i]].out[0]]) {
+            return -1;
+        }
+    }
+    return at;
+}
+
+static bool is_made_in(const fusion *f, const group *g, int id) {
+    int maker = f->maker[id];
+    return maker >= 0 && f->group_of[maker] == (int)(g - f->groups);
+}
+
+/* Every input that lies in the group must be read as it is, not through a view. */
+static bool reads_plainly(const fusion *f, const group *g, const plan_step *step) {
+    for (int i = 0; i < step->call.inputs; i++) {
+        int base = f->plan->values[step->in[i]].base;
+        if (base != step->in[i] && is_made_in(f, g, base)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_input(const group *g, int id) {
+    for (int i = 0; i < g->input_count; i++) {
+        if (g->inputs[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Adds the step's outside inputs; false: too many, and the group is as before. */
+static bool take_inputs(const fusion *f, group *g, const plan_step *step) {
+    int before = g->input_count;
+    for (int i = 0; i < step->call.inputs; i++) {
+        int id = step->in[i];
+        if (is_made_in(f, g, id) || has_input(g, id) || id == product_of(f, g)) {
+            continue;
+        }
+        /* A product's own operands (three at most) and register 0 take places too. */
+        if (g->input_count == NACRE_PROGRAM_INPUTS - 4) {
+            g->input_count = before;
+            return false;
+        }
+        g->inputs[g->input_count++] = id;
+    }
+    return true;
+}
+
+/* A product whose result only this step reads, and reads as it is, runs with the group. */
+static void fold_product(fusion *f, group *g, const plan_step *step) {
+    nacre_plan *plan = f->plan;
+    for (int i = 0; g->product < 0 && i < step->call.inputs; i++) {
+        int id = step->in[i], maker = f->maker[id];
+        if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] || f->read_outside[id] ||
+            !plan->backend->takes_epilogue(plan->steps[maker].call.op) ||
+            !same_shape(plan, id, step->out[0])) {
+            continue;
+        }
+        g->product = maker;
+        f->folded[maker] = true;
+        for (int k = 0; k < g->input_count; k++) {
+            if (g->inputs[k] == id) {
+                g->inputs[k] = g->inputs[--g->input_count];
+                break;
+            }
+        }
+    }
+}
+
+static void join(fusion *f, int at, int index) {
+    group *g = &f->groups[at];
+    f->group_of[index] = at;
+    g->members[g->count++] = index;
+    g->position = index;
+}
+
+static void note_readers(fusion *f, int index) {
+    const plan_step *step = &f->plan->steps[index];
+    for (int i = 0; i < step->call.inputs; i++) {
+        if (step->in[i] < 0) {
+            continue;
+        }
+        int base = f->plan->values[step->in[i]].base, maker = f->maker[base];
+        bool inside = maker >= 0 && f->group_of[index] >= 0 &&
+                      (f->group_of[maker] == f->group_of[index] ||
+                       f->groups[f->group_of[index]].product == maker);
+        f->read_outside[base] |= !inside;
+    }
+}
+
+static void place_step(fusion *f, int index) {
+    const plan_step *step = &f->plan->steps[index];
+    f->maker[step->out[0]] = index;
+    if (!can_fuse(f->plan, step)) {
+        return;
+    }
+    int best = -1;
+    for (int i = 0; i < step->call.inputs; i++) {
+        int at = group_through(f, step, step->in[i]);
+        if (at >= 0 && (best < 0 || f->groups[at].position > f->groups[best].position)) {
+            best = at;
+        }
+    }
+    if (best >= 0) {
+        group *g = &f->groups[best];
+        if (g->count == NACRE_PROGRAM_CODES || !reads_plainly(f, g, step) ||
+            !take_inputs(f, g, step)) {
+            best = -1;
+        }
+    }
+    if (best < 0) {
+        best = f->group_count++;
+        f->groups[best] = (group){.product = -1};
+        take_inputs(f, &f->groups[best], step);
+    }
+    join(f, best, index);
+    fold_product(f, &f->groups[best], step);
+}
+
+/* ---- from groups to steps ---- */
+
+static int register_of(const fusion *f, const group *g, int first_code, int id) {
+    if (id == product_of(f, g)) {
+        return 0;
+    }
+    for (int i = 0; i < g->count; i++) {
+        if (f->plan->steps[g->members[i]].out[0] == id) {
+            return first_code + i;
+        }
+    }
+    for (int i = 0; i < g->input_count; i++) {
+        if (g->inputs[i] == id) {
+            return i + (g->product >= 0);
+        }
+    }
+    return -1;
+}
+
+static bool is_stored(const fusion *f, int id) {
+    return f->read_outside[id] || f->plan->values[id].place == PLACE_ROOT;
+}
+
+static bool add_result(plan_step *step, int id, int reg) {
+    nacre_program *program = step->program;
+    if (program->outputs == NACRE_PROGRAM_OUTPUTS) {
+        return false;
+    }
+    step->out[program->outputs] = id;
+    program->result[program->outputs++] = reg;
+    return true;
+}
+
+static void label_group(nacre_plan *plan, plan_step *step, const nacre_op *product) {
+    char text[160];
+    size_t used = (size_t)snprintf(text, sizeof text, "%s", product ? product->name : "");
+    for (int i = 0; i < step->program->codes && used < sizeof text - 24; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, used ? "+%s" : "%s",
+                                 step->program->code[i].op->name);
+    }
+    char *label = nacre_plan_alloc(plan, 1, used + 1);
+    if (label) {
+        memcpy(label, text, used + 1);
+    }
+    step->label = label ? label : "group";
+}
+
+/* Too many stored results: possible only for groups that many others read; they run as single steps. */
+static bool fits(const fusion *f, const group *g) {
+    int stored = g->product >= 0 && is_stored(f, product_of(f, g));
+    for (int i = 0; i < g->count; i++) {
+        stored += is_stored(f, f->plan->steps[g->members[i]].out[0]);
+    }
+    return stored <= NACRE_PROGRAM_OUTPUTS;
+}
+
+static bool emit_group(fusion *f, const group *g, plan_step *out) {
+    nacre_plan *plan = f->plan;
+    nacre_program *program = nacre_plan_alloc(plan, 1, sizeof *program);
+    if (!program) {
+        return false;
+    }
+    bool folded = g->product >= 0;
+    *out = plan->steps[folded ? g->product : g->members[0]];
+    int own = folded ? out->call.inputs : 0;
+    memset(out->in + own, -1, sizeof out->in - (size_t)own * sizeof out->in[0]);
+    memset(out->out, -1, sizeof out->out);
+    memcpy(out->in + own, g->inputs, (size_t)g->input_count * sizeof g->inputs[0]);
+    out->program = program;
+    out->call.program = program;
+    out->call.own = own;
+    out->call.inputs = own + g->input_count;
+    out->record = plan->steps[g->members[g->count - 1]].record;
+    if (!folded) {
+        out->call.op = NULL;
+        out->call.attrs = NULL;
+    }
+    program->inputs = g->input_count + folded;
+    program->codes = g->count;
+    bool ok = true;
+    if (folded && is_stored(f, product_of(f, g))) {
+        ok = add_result(out, product_of(f, g), 0);
+    }
+    for (int i = 0; ok && i < g->count; i++) {
+        const plan_step *member = &plan->steps[g->members[i]];
+        nacre_instruction *code = &program->code[i];
+        code->op = member->call.op;
+        code->attrs = member->call.attrs;
+        for (int k = 0; k < member->call.inputs; k++) {
+            code->argument[k] = register_of(f, g, program->inputs, member->in[k]);
+        }
+        if (is_stored(f, member->out[0])) {
+            ok = add_result(out, member->out[0], program->inputs + i);
+        }
+    }
+    out->call.outputs = program->outputs;
+    plan->fused += g->count - 1 + folded;
+    label_group(plan, out, folded ? plan->steps[g->product].call.op : NULL);
+    return ok;
+}
+
+/* The members one by one, each a group of its own, where they stood. */
+static void dissolve(fusion *f, group *g) {
+    for (int i = 0; i < g->count; i++) {
+        f->group_of[g->members[i]] = -1;
+    }
+    if (g->product >= 0) {
+        f->folded[g->product] = false;
+    }
+    g->count = 0;
+}
+
+static bool emit(fusion *f) {
+    nacre_plan *plan = f->plan;
+    plan_step *steps = nacre_plan_alloc(plan, (size_t)plan->step_capacity, sizeof *steps);
+    if (!steps) {
+        return false;
+    }
+    for (int i = 0; i < f->group_count; i++) {
+        if (!fits(f, &f->groups[i])) {
+            dissolve(f, &f->groups[i]);
+        }
+    }
+    int count = 0;
+    for (int i = 0; i < plan->step_count; i++) {
+        int at = f->group_of[i];
+        if (at < 0 && !f->folded[i]) {
+            steps[count] = plan->steps[i];
+            steps[count].label = steps[count].call.op->name;
+            count++;
+        } else if (at >= 0 && f->groups[at].position == i) {
+            if (!emit_group(f, &f->groups[at], &steps[count++])) {
+                return false;
+            }
+        }
+    }
+    plan->steps = steps;
+    plan->step_count = count;
+    return true;
+}
+
+bool nacre_plan_fuse(nacre_plan *plan) {
+    size_t steps = (size_t)plan->step_count + 1, values = (size_t)plan->value_count + 1;
+    fusion f = {.plan = plan,
+                .groups = nacre_plan_alloc(plan, steps, sizeof *f.groups),
+                .group_of = nacre_plan_alloc(plan, steps, sizeof *f.group_of),
+                .maker = nacre_plan_alloc(plan, values, sizeof *f.maker),
+                .read_outside = nacre_plan_alloc(plan, values, sizeof *f.read_outside),
+                .folded = nacre_plan_alloc(plan, steps, sizeof *f.folded)};
+    if (!f.groups || !f.group_of || !f.maker || !f.read_outside || !f.folded) {
+        return false;
+    }
+    memset(f.group_of, -1, steps * sizeof *f.group_of);
+    memset(f.maker, -1, values * sizeof *f.maker);
+    for (int i = 0; i < plan->step_count; i++) {
+        place_step(&f, i);
+        for (int k = 1; k < plan->steps[i].call.outputs; k++) {
+            f.maker[plan->steps[i].out[k]] = i;
+        }
+        note_readers(&f, i);
+    }
+    return emit(&f);
+}

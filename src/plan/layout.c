@@ -1,0 +1,300 @@
+/* Memory: which results go straight to a variable, which take over a dying input's place, and where in the
+   arena all others lie. */
+#include "plan/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 64
+
+void nacre_plan_positions(nacre_plan *plan) {
+    for (int i = 0; i < plan->value_count; i++) {
+        plan->values[i].defined = plan->values[i].last_read = -1;
+    }
+    for (int s = 0; s < plan->step_count; s++) {
+        const plan_step *step = &plan->steps[s];
+        for (int i = 0; i < step->call.inputs; i++) {
+            if (step->in[i] >= 0) {
+                plan->values[plan->values[step->in[i]].base].last_read = s;
+            }
+        }
+        for (int i = 0; i < step->call.outputs; i++) {
+            plan->values[step->out[i]].defined = s;
+        }
+    }
+}
+
+/* Input k is read element by element in the order in which output `out` is written. */
+static bool reads_in_step(const nacre_plan *plan, const plan_step *step, int k, int out) {
+    const plan_value *in = &plan->values[step->in[k]], *result = &plan->values[step->out[out]];
+    return k >= step->call.own && in->dtype == result->dtype && in->offset == 0 && !in->slot_view &&
+           nacre_shape_equal(&in->shape, &result->shape) &&
+           nacre_strides_contiguous(&in->shape, in->strides) && in->bytes == plan->values[in->base].bytes;
+}
+
+/* May output `out` of the step be written over value `base`? Every reading of it in this step must run in
+   step with the writing. */
+static bool may_overwrite(const nacre_plan *plan, const plan_step *step, int out, int base) {
+    const nacre_op *op = step->call.op;
+    bool group = step->program != NULL;
+    bool elementwise = group || (op && op->flags & NACRE_OP_ELEMENTWISE);
+    bool declared = op && !group && op->flags & NACRE_OP_IN_PLACE;
+    for (int k = 0; k < step->call.inputs; k++) {
+        if (step->in[k] < 0 || plan->values[step->in[k]].base != base) {
+            continue;
+        }
+        bool fine = (elementwise || (declared && op->in_place[out] == k)) &&
+                    reads_in_step(plan, step, k, out);
+        if (!fine) {
+            return false;
+        }
+    }
+    return elementwise || declared;
+}
+
+/* ---- variables ---- */
+
+/* The last step whose indices are checked as it runs: no variable may be written before it. */
+static int last_late_check(const nacre_plan *plan) {
+    for (int s = plan->step_count - 1; s >= 0; s--) {
+        if (plan->steps[s].check == CHECK_LATE) {
+            return s;
+        }
+    }
+    return -1;
+}
+
+static int output_of(const plan_step *step, int id) {
+    for (int i = 0; i < step->call.outputs; i++) {
+        if (step->out[i] == id) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Can root `root` be computed straight into the variable's memory? Only if nothing needs the old contents
+   afterwards, and nothing can fail afterwards. */
+static bool writes_directly(const nacre_plan *plan, int root, int late_check) {
+    const plan_value *value = &plan->values[plan->root_value[root]];
+    int leaf = plan->root_leaf[root];
+    if (plan->watch || value->defined < late_check) {
+        return false;
+    }
+    if (leaf < 0 || plan->values[leaf].last_read < value->defined) {
+        return true;
+    }
+    const plan_step *step = &plan->steps[value->defined];
+    return plan->values[leaf].last_read == value->defined &&
+           may_overwrite(plan, step, output_of(step, plan->root_value[root]), leaf);
+}
+
+/* Others are computed in the arena and copied at the end, when every reader has run. */
+static bool defer_root(nacre_plan *plan, int root) {
+    int id = plan->root_value[root];
+    plan->values[id].place = PLACE_ARENA;
+    plan->values[id].index = -1;
+    int copy = nacre_plan_add_copy(plan, id, plan->values[id].record);
+    plan->values[copy].place = PLACE_ROOT;
+    plan->values[copy].index = root;
+    plan->root_value[root] = copy;
+    plan_step *step = &plan->steps[plan->step_count - 1];
+    step->label = "copy";
+    return nacre_plan_prepare_step(plan, step);
+}
+
+static bool place_variables(nacre_plan *plan) {
+    int late_check = last_late_check(plan), steps = plan->step_count;
+    plan->first_effect = steps;
+    for (int r = 0; r < plan->root_count; r++) {
+        if (!plan->root_variable[r]) {
+            continue;
+        }
+        if (writes_directly(plan, r, late_check)) {
+            int defined = plan->values[plan->root_value[r]].defined;
+            plan->first_effect = defined < plan->first_effect ? defined : plan->first_effect;
+        } else if (!defer_root(plan, r)) {
+            return false;
+        }
+    }
+    nacre_plan_positions(plan);
+    return true;
+}
+
+/* ---- the arena ---- */
+
+/* A stretch of arena memory and the steps during which it is taken. */
+typedef struct block {
+    size_t bytes, offset;
+    int from, to;
+    int value; /* first value that lives here; -1: scratch of step `from` */
+} block;
+
+typedef struct arena {
+    nacre_plan *plan;
+    block *blocks;
+    int count;
+    int *block_of; /* value -> block */
+} arena;
+
+static size_t round_up(size_t bytes) {
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* A dying input whose place the output may take: its block, or -1. */
+static int dying_input(const arena *a, int s, int out) {
+    const nacre_plan *plan = a->plan;
+    const plan_step *step = &plan->steps[s];
+    for (int k = step->call.own; k < step->call.inputs; k++) {
+        if (step->in[k] < 0) {
+            continue;
+        }
+        int base = plan->values[step->in[k]].base, b = a->block_of[base];
+        if (b >= 0 && a->blocks[b].to == s && plan->values[base].last_read == s &&
+            a->blocks[b].bytes == round_up(plan->values[step->out[out]].bytes) &&
+            reads_in_step(plan, step, k, out) && may_overwrite(plan, step, out, base)) {
+            return b;
+        }
+    }
+    return -1;
+}
+
+static void add_block(arena *a, size_t bytes, int from, int to, int value) {
+    if (value >= 0) {
+        a->block_of[value] = a->count;
+    }
+    a->blocks[a->count++] = (block){round_up(bytes), 0, from, to, value};
+}
+
+static void find_blocks(arena *a) {
+    nacre_plan *plan = a->plan;
+    for (int s = 0; s < plan->step_count; s++) {
+        const plan_step *step = &plan->steps[s];
+        for (int i = 0; i < step->call.outputs; i++) {
+            const plan_value *value = &plan->values[step->out[i]];
+            if (value->place != PLACE_ARENA) {
+                continue;
+            }
+            int last = value->last_read > s ? value->last_read : s;
+            int taken = dying_input(a, s, i);
+            if (taken >= 0) {
+                a->blocks[taken].to = last > s ? last : s + 1; /* taken once */
+                a->block_of[step->out[i]] = taken;
+            } else {
+                add_block(a, value->bytes, s, last, step->out[i]);
+            }
+        }
+        if (step->call.scratch > 0) {
+            add_block(a, step->call.scratch, s, s, -1);
+        }
+    }
+}
+
+static int larger_first(const void *a, const void *b) {
+    const block *x = *(block *const *)a, *y = *(block *const *)b;
+    if (x->bytes != y->bytes) {
+        return x->bytes < y->bytes ? 1 : -1;
+    }
+    return (x > y) - (x < y);
+}
+
+static int by_offset(const void *a, const void *b) {
+    const block *x = *(block *const *)a, *y = *(block *const *)b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* The smallest gap between the blocks placed so far that are taken at the same time. */
+static size_t best_gap(const block *wanted, block **placed, int count, block **beside) {
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        if (placed[i]->from <= wanted->to && wanted->from <= placed[i]->to) {
+            beside[n++] = placed[i];
+        }
+    }
+    qsort(beside, (size_t)n, sizeof *beside, by_offset);
+    size_t end = 0, best = SIZE_MAX, best_size = SIZE_MAX;
+    for (int i = 0; i < n; i++) {
+        if (beside[i]->offset > end) {
+            size_t gap = beside[i]->offset - end;
+            if (gap >= wanted->bytes && gap < best_size) {
+                best = end;
+                best_size = gap;
+            }
+        }
+        size_t stop = beside[i]->offset + beside[i]->bytes;
+        end = stop > end ? stop : end;
+    }
+    return best == SIZE_MAX ? end : best;
+}
+
+/* Largest first, each into the tightest gap: the usual greedy packing of interval graphs. */
+static bool pack(arena *a) {
+    nacre_plan *plan = a->plan;
+    size_t count = (size_t)a->count + 1;
+    block **sorted = nacre_plan_alloc(plan, count, sizeof *sorted);
+    block **beside = nacre_plan_alloc(plan, count, sizeof *beside);
+    if (!sorted || !beside) {
+        return false;
+    }
+    for (int i = 0; i < a->count; i++) {
+        sorted[i] = &a->blocks[i];
+    }
+    qsort(sorted, (size_t)a->count, sizeof *sorted, larger_first);
+    for (int i = 0; i < a->count; i++) {
+        sorted[i]->offset = best_gap(sorted[i], sorted, i, beside);
+        size_t end = sorted[i]->offset + sorted[i]->bytes;
+        plan->arena_bytes = end > plan->arena_bytes ? end : plan->arena_bytes;
+    }
+    return true;
+}
+
+/* What no layout can beat: the largest sum of blocks taken at once. */
+static void find_bound(arena *a) {
+    for (int s = 0; s < a->plan->step_count; s++) {
+        size_t live = 0;
+        for (int i = 0; i < a->count; i++) {
+            if (a->blocks[i].from <= s && s <= a->blocks[i].to) {
+                live += a->blocks[i].bytes;
+            }
+        }
+        a->plan->live_bound = live > a->plan->live_bound ? live : a->plan->live_bound;
+    }
+}
+
+static void hand_out(const arena *a) {
+    nacre_plan *plan = a->plan;
+    for (int i = 0; i < plan->value_count; i++) {
+        if (a->block_of[i] >= 0) {
+            plan->values[i].arena_offset = a->blocks[a->block_of[i]].offset;
+        }
+    }
+    for (int i = 0; i < a->count; i++) {
+        if (a->blocks[i].value < 0) {
+            plan->steps[a->blocks[i].from].scratch_offset = a->blocks[i].offset;
+        }
+    }
+}
+
+bool nacre_plan_layout(nacre_plan *plan) {
+    nacre_plan_positions(plan);
+    if (!place_variables(plan)) {
+        return false;
+    }
+    size_t blocks = (size_t)plan->value_count + (size_t)plan->step_count + 1;
+    arena a = {.plan = plan,
+               .blocks = nacre_plan_alloc(plan, blocks, sizeof *a.blocks),
+               .block_of = nacre_plan_alloc(plan, (size_t)plan->value_count + 1,
+                                            sizeof *a.block_of)};
+    plan->bases = nacre_plan_alloc(plan, (size_t)plan->value_count + 1, sizeof *plan->bases);
+    if (!a.blocks || !a.block_of || !plan->bases) {
+        return false;
+    }
+    memset(a.block_of, -1, (size_t)plan->value_count * sizeof *a.block_of);
+    find_blocks(&a);
+    if (!pack(&a)) {
+        return false;
+    }
+    find_bound(&a);
+    hand_out(&a);
+    return true;
+}

@@ -1,0 +1,128 @@
+/* The arrays of each step, and the backend's choice of a kernel for it. */
+#include "base/error.h"
+#include "plan/plan.h"
+
+#include <string.h>
+
+/* Strides of value `id` seen with `shape`: 0 where broadcast. */
+static void set_array(const nacre_plan *plan, nacre_array *array, int id,
+                      const nacre_shape *shape) {
+    memset(array, 0, sizeof *array);
+    if (id < 0) {
+        return;
+    }
+    const plan_value *value = &plan->values[id];
+    array->dtype = value->dtype;
+    array->shape = shape ? *shape : value->shape;
+    int lead = array->shape.ndim - value->shape.ndim;
+    for (int i = 0; i < value->shape.ndim; i++) {
+        bool broadcast = value->shape.dims[i] == 1;
+        array->strides[i + lead] = broadcast ? 0 : value->strides[i];
+    }
+    if (!shape) {
+        memcpy(array->strides, value->strides, sizeof array->strides);
+    }
+}
+
+static void set_arrays(const nacre_plan *plan, plan_step *step) {
+    nacre_plan_op *call = &step->call;
+    bool elementwise = call->op && call->op->flags & NACRE_OP_ELEMENTWISE;
+    const nacre_shape *shape = step->program || elementwise ? &plan->values[step->out[0]].shape
+                                                            : NULL;
+    for (int i = 0; i < call->inputs; i++) {
+        set_array(plan, &call->in[i], step->in[i], i < call->own ? NULL : shape);
+    }
+    for (int i = 0; i < call->outputs; i++) {
+        set_array(plan, &call->out[i], step->out[i], NULL);
+    }
+}
+
+static double step_flops(const plan_step *step) {
+    const nacre_plan_op *call = &step->call;
+    double elements = (double)nacre_shape_numel(&call->out[0].shape), flops = 0;
+    if (call->op && call->op->flops) {
+        nacre_call shapes = {.attrs = call->attrs, .inputs = call->inputs, .outputs = call->outputs};
+        int own = call->program ? call->own : call->inputs;
+        for (int i = 0; i < own && i < NACRE_MAX_INPUTS; i++) {
+            shapes.in[i] = call->in[i];
+        }
+        for (int i = 0; i < call->outputs && i < NACRE_MAX_OUTPUTS; i++) {
+            shapes.out[i] = call->out[i];
+        }
+        flops = call->op->flops(&shapes);
+    } else if (call->op) {
+        flops = call->op->flops_per_element * elements;
+    }
+    for (int i = 0; step->program && i < step->program->codes; i++) {
+        flops += step->program->code[i].op->flops_per_element * elements;
+    }
+    return flops;
+}
+
+bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step) {
+    set_arrays(plan, step);
+    if (!plan->backend->prepare(&step->call)) {
+        return false;
+    }
+    step->flops = step_flops(step);
+    return true;
+}
+
+static bool is_contiguous(const plan_value *value) {
+    return nacre_strides_contiguous(&value->shape, value->strides);
+}
+
+/* Appends `step` with its strided inputs copied first. */
+static bool prepare_with_copies(nacre_plan *plan, plan_step step) {
+    for (int i = 0; i < step.call.inputs; i++) {
+        if (step.in[i] >= 0 && !is_contiguous(&plan->values[step.in[i]])) {
+            step.in[i] = nacre_plan_add_copy(plan, step.in[i], step.record);
+            plan_step *copy = &plan->steps[plan->step_count - 1];
+            copy->label = "copy";
+            if (!nacre_plan_prepare_step(plan, copy)) {
+                return false;
+            }
+        }
+    }
+    plan_step *added = &plan->steps[plan->step_count++];
+    *added = step;
+    return nacre_plan_prepare_step(plan, added);
+}
+
+/* An index that the plan computes is checked just before its step, one from outside before all. */
+static void note_check(const nacre_plan *plan, plan_step *step) {
+    const nacre_op *op = step->call.op;
+    if (!op || !(op->flags & NACRE_OP_INDEXED)) {
+        return;
+    }
+    const plan_value *index = &plan->values[step->in[op->index_input]];
+    if (nacre_dtype_get(index->dtype)->kind != NACRE_CLASS_INT) {
+        return;
+    }
+    bool from_outside = plan->values[index->base].place == PLACE_LEAF;
+    step->check = from_outside ? CHECK_FIRST : CHECK_LATE;
+}
+
+bool nacre_plan_prepare(nacre_plan *plan) {
+    plan_step *old = plan->steps;
+    int count = plan->step_count;
+    plan->steps = nacre_plan_alloc(plan, (size_t)plan->step_capacity, sizeof *plan->steps);
+    if (!plan->steps) {
+        return false;
+    }
+    plan->step_count = 0;
+    for (int i = 0; i < count; i++) {
+        plan_step *step = &plan->steps[plan->step_count++];
+        *step = old[i];
+        if (!nacre_plan_prepare_step(plan, step)) {
+            plan->step_count--;
+            if (!prepare_with_copies(plan, old[i])) {
+                nacre_fail(NACRE_INTERNAL, "%s: the %s backend has no kernel for it", old[i].label,
+                           plan->backend->name);
+                return false;
+            }
+        }
+        note_check(plan, &plan->steps[plan->step_count - 1]);
+    }
+    return true;
+}

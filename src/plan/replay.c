@@ -1,0 +1,186 @@
+/* Running a plan on the values of the evaluation at hand. Allocates nothing. */
+#include "plan/replay.h"
+
+#include "base/cancel.h"
+#include "base/error.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- binding ---- */
+
+static void refresh_slots(nacre_plan *plan, const nacre_work *work) {
+    for (int i = 0; i < plan->slot_count; i++) {
+        const plan_slot *slot = &plan->slots[i];
+        *slot->to = ((const nacre_record *)work->records.items[slot->record])->attrs[slot->attr];
+    }
+}
+
+static void refresh_views(nacre_plan *plan) {
+    for (int i = 0; i < plan->view_count; i++) {
+        const plan_view *view = &plan->views[i];
+        plan_value *value = &plan->values[view->value];
+        if (view->op) {
+            nacre_plan_apply_view(plan, value, view->op, view->attrs);
+        } else {
+            value->offset = plan->values[value->view_of].offset;
+        }
+    }
+}
+
+static void find_bases(nacre_plan *plan, const nacre_planner *planner) {
+    for (int i = 0; i < plan->value_count; i++) {
+        const plan_value *value = &plan->values[i];
+        switch (value->place) {
+        case PLACE_LEAF:
+            plan->bases[i] =
+                ((const nacre_value *)planner->work.leaves.items[value->index])->storage->data;
+            break;
+        case PLACE_ROOT:
+            plan->bases[i] = ((nacre_storage *)planner->storages.items[value->index])->data;
+            break;
+        case PLACE_ARENA:
+            plan->bases[i] = planner->arena.base + value->arena_offset;
+            break;
+        case PLACE_ALIAS:
+            break;
+        }
+    }
+}
+
+static void point(const nacre_plan *plan, nacre_array *array, int id) {
+    if (id < 0) {
+        array->data = NULL;
+        return;
+    }
+    const plan_value *value = &plan->values[id];
+    array->data = plan->bases[value->base] +
+                  value->offset * (int64_t)nacre_dtype_size(value->dtype);
+}
+
+void nacre_replay_bind(nacre_plan *plan, nacre_planner *planner) {
+    refresh_slots(plan, &planner->work);
+    refresh_views(plan);
+    find_bases(plan, planner);
+    for (int s = 0; s < plan->step_count; s++) {
+        plan_step *step = &plan->steps[s];
+        for (int i = 0; i < step->call.inputs; i++) {
+            point(plan, &step->call.in[i], step->in[i]);
+        }
+        for (int i = 0; i < step->call.outputs; i++) {
+            point(plan, &step->call.out[i], step->out[i]);
+        }
+    }
+}
+
+/* ---- checks ---- */
+
+static const nacre_record *record_of(const nacre_planner *planner, const plan_step *step) {
+    return step->record < 0 ? NULL : planner->work.records.items[step->record];
+}
+
+/* The k-th element of an array, row-major. */
+static const void *element_at(const nacre_array *array, int64_t k) {
+    int64_t offset = 0;
+    for (int i = array->shape.ndim - 1; i >= 0; i--) {
+        offset += k % array->shape.dims[i] * array->strides[i];
+        k /= array->shape.dims[i];
+    }
+    return (const unsigned char *)array->data + offset * (int64_t)nacre_dtype_size(array->dtype);
+}
+
+static void as_call(const nacre_plan_op *step, nacre_call *call) {
+    *call = (nacre_call){.attrs = step->attrs, .inputs = step->inputs, .outputs = step->outputs};
+    memcpy(call->in, step->in, (size_t)step->inputs * sizeof call->in[0]);
+    memcpy(call->out, step->out, (size_t)step->outputs * sizeof call->out[0]);
+}
+
+static nacre_status check_indices(const nacre_planner *planner, const plan_step *step) {
+    const nacre_op *op = step->call.op;
+    nacre_call call;
+    as_call(&step->call, &call);
+    const nacre_array *indices = &call.in[op->index_input];
+    int64_t bound = op->index_bound(&call), count = nacre_shape_numel(&indices->shape);
+    const nacre_dtype_info *info = nacre_dtype_get(indices->dtype);
+    for (int64_t k = 0; k < count; k++) {
+        int64_t index = info->load_int(element_at(indices, k));
+        if (index < 0 || index >= bound) {
+            const nacre_record *r = record_of(planner, step);
+            return nacre_fail_at(NACRE_OUT_OF_RANGE, r->file, r->line,
+                                 "%s: index %lld at position %lld is outside [0, %lld)", op->name,
+                                 (long long)index, (long long)k, (long long)bound);
+        }
+    }
+    return NACRE_OK;
+}
+
+static bool is_finite(const nacre_array *array) {
+    if (!nacre_dtype_is_float(array->dtype)) {
+        return true;
+    }
+    const nacre_dtype_info *info = nacre_dtype_get(array->dtype);
+    int64_t count = nacre_shape_numel(&array->shape);
+    for (int64_t k = 0; k < count; k++) {
+        if (!isfinite(info->load(element_at(array, k)))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The NaN watch: a step that turns finite inputs into NaN or Inf is the culprit. */
+static nacre_status watch(const nacre_planner *planner, const plan_step *step) {
+    for (int i = 0; i < step->call.outputs; i++) {
+        if (is_finite(&step->call.out[i])) {
+            continue;
+        }
+        char shapes[NACRE_SHAPE_TEXT * 3];
+        size_t used = 0;
+        for (int k = 0; k < step->call.inputs && used < sizeof shapes - NACRE_SHAPE_TEXT; k++) {
+            char text[NACRE_SHAPE_TEXT];
+            used += (size_t)snprintf(shapes + used, sizeof shapes - used, "%s%s", k ? ", " : "",
+                                     nacre_shape_text(&step->call.in[k].shape, text));
+        }
+        shapes[used] = '\0';
+        char out[NACRE_SHAPE_TEXT];
+        const nacre_record *r = record_of(planner, step);
+        return nacre_fail_at(NACRE_NUMERICAL, r ? r->file : NULL, r ? r->line : 0,
+                             "%s: made a NaN or Inf, inputs %s, output %s", step->label, shapes,
+                             nacre_shape_text(&step->call.out[i].shape, out));
+    }
+    return NACRE_OK;
+}
+
+/* ---- running ---- */
+
+static nacre_status check_first(const nacre_plan *plan, const nacre_planner *planner) {
+    nacre_status status = NACRE_OK;
+    for (int s = 0; status == NACRE_OK && s < plan->step_count; s++) {
+        if (plan->steps[s].check == CHECK_FIRST) {
+            status = check_indices(planner, &plan->steps[s]);
+        }
+    }
+    return status;
+}
+
+nacre_status nacre_replay_run(nacre_plan *plan, nacre_planner *planner) {
+    nacre_status status = check_first(plan, planner);
+    for (int s = 0; status == NACRE_OK && s < plan->step_count; s++) {
+        plan_step *step = &plan->steps[s];
+        if (s <= plan->first_effect && nacre_cancelled()) {
+            return nacre_fail(NACRE_CANCELLED, "cancelled: nothing was changed");
+        }
+        if (step->check == CHECK_LATE) {
+            status = check_indices(planner, step);
+            if (status != NACRE_OK) {
+                break;
+            }
+        }
+        step->call.run(&step->call, planner->arena.base + step->scratch_offset);
+        if (plan->watch) {
+            status = watch(planner, step);
+        }
+    }
+    return status;
+}

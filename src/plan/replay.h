@@ -1,0 +1,15 @@
+/* Running a plan on the values of the evaluation at hand. */
+#ifndef NACRE_PLAN_REPLAY_H
+#define NACRE_PLAN_REPLAY_H
+
+#include "plan/plan.h"
+
+/* Points every step at its arrays and refreshes the slots. */
+void nacre_replay_bind(nacre_plan *plan, nacre_planner *planner);
+/* Checks indices, then runs the steps; stops before the first effect on a failure or a cancellation. */
+nacre_status nacre_replay_run(nacre_plan *plan, nacre_planner *planner);
+
+/* The plan for the planner's gathered work: cached or made. NULL on error. */
+nacre_plan *nacre_plan_for(nacre_planner *planner, nacre_thread *thread);
+
+#endif

@@ -1,0 +1,12 @@
+/* Shared inside the record layer only. */
+#ifndef NACRE_RECORD_INTERNAL_H
+#define NACRE_RECORD_INTERNAL_H
+
+#include "record/record.h"
+
+size_t nacre_record_bytes(int outputs);
+nacre_record *nacre_record_new(const nacre_op *op, int outputs); /* zeroed; NULL: no memory */
+void nacre_value_add_reader(nacre_value *value);
+nacre_tensor *nacre_error_copy(nacre_tensor *error); /* another handle of the same error */
+
+#endif

@@ -1,0 +1,308 @@
+/* What a tensor is and holds: queries, data, assignment. */
+#include "base/error.h"
+#include "base/memory.h"
+#include "record/internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+bool nacre_is_error(const nacre_tensor *t) {
+    return t->error != NULL;
+}
+
+nacre_status nacre_tensor_status(const nacre_tensor *t) {
+    return t->error ? t->error->status : NACRE_OK;
+}
+
+const char *nacre_tensor_message(const nacre_tensor *t) {
+    return t->error ? t->error->text : "";
+}
+
+nacre_shape nacre_shape_of(const nacre_tensor *t) {
+    return t->value ? t->value->shape : (nacre_shape){.ndim = 0};
+}
+
+int64_t nacre_size(const nacre_tensor *t, int axis) {
+    nacre_shape shape = nacre_shape_of(t);
+    int normal = nacre_axis_normal(axis, shape.ndim);
+    return normal < 0 ? -1 : shape.dims[normal];
+}
+
+int64_t nacre_numel(const nacre_tensor *t) {
+    return t->value ? nacre_shape_numel(&t->value->shape) : 0;
+}
+
+int nacre_ndim(const nacre_tensor *t) {
+    return t->value ? t->value->shape.ndim : 0;
+}
+
+nacre_dtype nacre_dtype_of(const nacre_tensor *t) {
+    return t->value ? t->value->dtype : NACRE_DTYPE_DEFAULT;
+}
+
+nacre_device nacre_device_of(const nacre_tensor *t) {
+    return t->value ? t->value->device : NACRE_DEVICE_DEFAULT;
+}
+
+/* Repeats an error tensor's message as the thread's last error. */
+static nacre_status raise_error(const nacre_tensor *t) {
+    return nacre_fail(t->error->status, "%s", t->error->text);
+}
+
+static nacre_status check_handle(const nacre_tensor *t, const char *what) {
+    if (!t) {
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "%s: the tensor is NULL", what);
+    }
+    if (t->error) {
+        return raise_error(t);
+    }
+    if (!t->value) {
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "%s: an empty gradient slot", what);
+    }
+    return NACRE_OK;
+}
+
+/* ---- values ---- */
+
+nacre_status nacre_eval_all(nacre_tensor *const *tensors, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        nacre_status status = check_handle(tensors[i], "eval");
+        if (status != NACRE_OK) {
+            return status;
+        }
+    }
+    return nacre_evaluate_now(tensors, count);
+}
+
+nacre_status nacre_eval(nacre_tensor *t) {
+    return nacre_eval_all(&t, 1);
+}
+
+/* Computes t if needed; afterwards its storage is there and current. */
+static nacre_status materialise(nacre_tensor *t, const char *what) {
+    nacre_status status = check_handle(t, what);
+    if (status == NACRE_OK && !t->value->storage) {
+        status = nacre_evaluate_now(&t, 1);
+    }
+    return status == NACRE_OK ? nacre_value_check(t->value, NULL) : status;
+}
+
+const void *nacre_data(nacre_tensor *t) {
+    return materialise(t, "data") == NACRE_OK ? t->value->storage->data : NULL;
+}
+
+/* The only element of t; NULL (error set) if it cannot be had. */
+static const void *single(nacre_tensor *t, const char *what) {
+    if (materialise(t, what) != NACRE_OK) {
+        return NULL;
+    }
+    if (nacre_numel(t) != 1) {
+        char text[NACRE_SHAPE_TEXT];
+        nacre_fail(NACRE_SHAPE_MISMATCH, "%s: the tensor is %s, not one element", what,
+                   nacre_shape_text(&t->value->shape, text));
+        return NULL;
+    }
+    return t->value->storage->data;
+}
+
+double nacre_item(nacre_tensor *t) {
+    const void *element = single(t, "item");
+    return element ? nacre_dtype_get(t->value->dtype)->load(element) : NAN;
+}
+
+int64_t nacre_item_i64(nacre_tensor *t) {
+    const void *element = single(t, "item_i64");
+    return element ? nacre_dtype_get(t->value->dtype)->load_int(element) : 0;
+}
+
+static nacre_status check_bytes(const nacre_tensor *t, size_t bytes, const char *what) {
+    size_t wanted = (size_t)nacre_numel(t) * nacre_dtype_size(t->value->dtype);
+    if (bytes != wanted) {
+        char text[NACRE_SHAPE_TEXT];
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "%s: %zu bytes given, a %s tensor of %s has %zu",
+                          what, bytes, nacre_dtype_name(t->value->dtype),
+                          nacre_shape_text(&t->value->shape, text), wanted);
+    }
+    return NACRE_OK;
+}
+
+nacre_status nacre_copy_to(nacre_tensor *t, void *out, size_t bytes) {
+    nacre_status status = check_handle(t, "copy_to");
+    if (status == NACRE_OK) {
+        status = check_bytes(t, bytes, "copy_to");
+    }
+    if (status == NACRE_OK) {
+        status = materialise(t, "copy_to");
+    }
+    if (status == NACRE_OK && bytes > 0) {
+        memcpy(out, t->value->storage->data, bytes);
+    }
+    return status;
+}
+
+/* ---- variables ---- */
+
+void nacre_dirty_remove(nacre_tensor *t) {
+    nacre_thread *thread = t->dirty_owner;
+    if (!thread) {
+        return;
+    }
+    *(t->dirty_previous ? &t->dirty_previous->dirty_next : &thread->dirty) = t->dirty_next;
+    if (t->dirty_next) {
+        t->dirty_next->dirty_previous = t->dirty_previous;
+    }
+    t->dirty_previous = t->dirty_next = NULL;
+    t->dirty_owner = NULL;
+}
+
+/* Variables are committed in the order of their first assignment; the list is newest first. */
+static void dirty_add(nacre_thread *thread, nacre_tensor *t) {
+    if (t->dirty_owner) {
+        return;
+    }
+    t->dirty_owner = thread;
+    t->dirty_previous = NULL;
+    t->dirty_next = thread->dirty;
+    if (thread->dirty) {
+        thread->dirty->dirty_previous = t;
+    }
+    thread->dirty = t;
+}
+
+/* Puts `value` in the place of t's present one. */
+static void replace_value(nacre_tensor *t, nacre_value *value) {
+    nacre_value *old = t->value;
+    nacre_value_add_handle(value);
+    t->value = value;
+    if (t->gradient && !value->accumulator) {
+        value->accumulator = nacre_retain(t->gradient);
+        value->needs_grad = t->wants_grad;
+    }
+    if (old) {
+        if (old->variable == t) {
+            old->variable = NULL;
+        }
+        nacre_value_drop_handle(old);
+    }
+}
+
+static bool is_leaf(const nacre_value *value) {
+    return value->record->op == &nacre_op_leaf;
+}
+
+nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line) {
+    nacre_thread *thread = nacre_this_thread();
+    nacre_value *value = v->value;
+    /* A value of its own is needed where this one is computed, or somebody else's already. */
+    if (value->storage || value->variable || value->accumulator || value->record->executed) {
+        nacre_tensor *copy = nacre_record_one(&(nacre_recording){
+            .op = &nacre_op_copy, .inputs = 1, .in = {v}, .file = file, .line = line});
+        if (copy->error) {
+            return copy->error->status;
+        }
+        value = copy->value;
+    }
+    if (!t->variable && t->value && t->value->storage && is_leaf(t->value)) {
+        t->variable = nacre_storage_retain(t->value->storage);
+    }
+    replace_value(t, value);
+    if (value->storage) { /* eager mode computed it already */
+        nacre_tensor *alone = t;
+        value->variable = t;
+        dirty_add(thread, t);
+        return nacre_evaluate_now(&alone, 1);
+    }
+    value->variable = t;
+    dirty_add(thread, t);
+    return NACRE_OK;
+}
+
+nacre_status nacre_assign_at(nacre_tensor *t, nacre_tensor *value, const char *file, int line) {
+    nacre_status status = check_handle(t, "assign");
+    if (status == NACRE_OK) {
+        status = check_handle(value, "assign");
+    }
+    if (status != NACRE_OK) {
+        return status;
+    }
+    if (t->value->dtype != value->value->dtype) {
+        return nacre_fail_at(NACRE_DTYPE_MISMATCH, file, line,
+                             "assign: the tensor is %s, the value %s: cast it with nacre_cast",
+                             nacre_dtype_name(t->value->dtype),
+                             nacre_dtype_name(value->value->dtype));
+    }
+    if (!nacre_shape_equal(&t->value->shape, &value->value->shape)) {
+        char a[NACRE_SHAPE_TEXT], b[NACRE_SHAPE_TEXT];
+        return nacre_fail_at(NACRE_SHAPE_MISMATCH, file, line,
+                             "assign: the tensor is %s, the value %s: shapes must be equal",
+                             nacre_shape_text(&t->value->shape, a),
+                             nacre_shape_text(&value->value->shape, b));
+    }
+    return t == value ? NACRE_OK : nacre_rebind(t, value, file, line);
+}
+
+/* Nobody but t looks at its value or storage: it may be overwritten in place. */
+static bool sole_owner(const nacre_tensor *t) {
+    const nacre_value *value = t->value;
+    return value->storage && is_leaf(value) && value->storage == t->variable &&
+           atomic_load_explicit(&value->handles, memory_order_relaxed) == 1 &&
+           atomic_load_explicit(&value->readers, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&value->storage->refs, memory_order_relaxed) == 2;
+}
+
+nacre_status nacre_copy_from(nacre_tensor *t, const void *data, size_t bytes) {
+    nacre_status status = check_handle(t, "copy_from");
+    if (status == NACRE_OK) {
+        status = check_bytes(t, bytes, "copy_from");
+    }
+    if (status != NACRE_OK) {
+        return status;
+    }
+    if (!sole_owner(t)) {
+        nacre_scope frame = nacre_frame_begin();
+        nacre_tensor *fresh = nacre_tensor_leaf(t->value->dtype, &t->value->shape);
+        if (fresh) {
+            nacre_dirty_remove(t);
+            replace_value(t, fresh->value);
+            nacre_storage_release(t->variable);
+            t->variable = nacre_storage_retain(fresh->value->storage);
+        }
+        nacre_frame_end(frame, NULL, 0);
+        if (!fresh) {
+            return NACRE_OUT_OF_MEMORY;
+        }
+    }
+    if (bytes > 0) {
+        memcpy(t->value->storage->data, data, bytes);
+    }
+    return NACRE_OK;
+}
+
+/* ---- description ---- */
+
+const char *nacre_describe(const nacre_tensor *t) {
+    nacre_thread *thread = nacre_this_thread();
+    if (!thread) {
+        return "out of memory";
+    }
+    char *text = thread->described;
+    size_t size = sizeof thread->described;
+    if (!t || t->error || !t->value) {
+        snprintf(text, size, "%s%s", !t ? "NULL" : t->error ? "error: " : "empty gradient slot",
+                 t && t->error ? t->error->text : "");
+        return text;
+    }
+    const nacre_record *record = t->value->record;
+    char shape[NACRE_SHAPE_TEXT];
+    snprintf(text, size, "%s %s, %s%s%s, made by %s at %s:%d", nacre_dtype_name(t->value->dtype),
+             nacre_shape_text(&t->value->shape, shape), t->value->storage ? "computed" : "pending",
+             t->wants_grad ? ", wants a gradient" : "", t->dirty_owner ? ", assigned to" : "",
+             record->op->name, record->file ? record->file : "?", record->line);
+    return text;
+}
+
+const char *nacre_grad_fn(const nacre_tensor *t) {
+    return !t->value || is_leaf(t->value) || t->wants_grad ? "" : t->value->record->op->name;
+}

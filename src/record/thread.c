@@ -1,0 +1,88 @@
+/* The calling thread's state: made on first use, freed when the thread ends. */
+#include "base/error.h"
+#include "base/memory.h"
+#include "record/record.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local nacre_thread *current;
+static pthread_key_t key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void thread_free(void *state) {
+    nacre_thread *thread = state;
+    current = thread;
+    for (size_t i = thread->scoped_count; i-- > 0;) {
+        nacre_tensor *t = thread->scoped[i];
+        thread->scoped_count = i;
+        t->scope_index = -1;
+        nacre_release(t);
+    }
+    while (thread->dirty) {
+        nacre_dirty_remove(thread->dirty);
+    }
+    while (thread->first) {
+        nacre_pending_remove(thread->first);
+    }
+    if (thread->plans_free) {
+        thread->plans_free(thread->plans);
+    }
+    nacre_free(thread->scoped);
+    nacre_free(thread);
+    current = NULL;
+}
+
+static void make_key(void) {
+    pthread_key_create(&key, thread_free);
+}
+
+static bool environment_flag(const char *name) {
+    const char *text = getenv(name);
+    return text && *text && strcmp(text, "0") != 0;
+}
+
+static nacre_thread *thread_new(void) {
+    pthread_once(&once, make_key);
+    nacre_thread *thread = nacre_alloc_zeroed(1, sizeof *thread);
+    if (!thread) {
+        return NULL;
+    }
+    thread->eager = thread->nan_watch = environment_flag("NACRE_EAGER");
+    thread->scopes = 1; /* the outermost scope is always open */
+    thread->seed = 1;
+    if (pthread_setspecific(key, thread) != 0) {
+        nacre_free(thread);
+        nacre_fail(NACRE_OUT_OF_MEMORY, "out of memory: no room for the thread's state");
+        return NULL;
+    }
+    current = thread;
+    return thread;
+}
+
+nacre_thread *nacre_this_thread(void) {
+    return current ? current : thread_new();
+}
+
+void nacre_seed(uint64_t seed) {
+    nacre_thread *thread = nacre_this_thread();
+    if (thread) {
+        thread->seed = seed;
+        thread->draws = 0;
+    }
+}
+
+bool nacre_set_grad_enabled(bool enabled) {
+    nacre_thread *thread = nacre_this_thread();
+    if (!thread) {
+        return true;
+    }
+    bool before = !thread->no_grad;
+    thread->no_grad = !enabled;
+    return before;
+}
+
+bool nacre_grad_enabled(void) {
+    return !current || !current->no_grad;
+}
