@@ -17,6 +17,8 @@ enum { NACRE_REDUCE_AXES, NACRE_REDUCE_KEEPDIMS };
 /* argmax, argmin: one axis, or -1: index into the flattened input. */
 enum { NACRE_ARG_AXIS, NACRE_ARG_KEEPDIMS };
 
+/* cross_entropy's index_bound is -1 where the target is rows of probabilities: nothing to check. */
+
 /* softmax, log_softmax and their backward ops: axis in [0, ndim). */
 enum { NACRE_SOFTMAX_AXIS };
 enum { NACRE_ONE_HOT_CLASSES };

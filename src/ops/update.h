@@ -1,0 +1,22 @@
+/* Shared by the optimisers' update ops. */
+#ifndef NACRE_OPS_UPDATE_H
+#define NACRE_OPS_UPDATE_H
+
+#include "ops/common.h"
+
+/* Fails unless input i has input 0's (the parameter's) dtype and shape. */
+nacre_status nacre_need_like_parameter(const nacre_inference *inference, int i, const char *name);
+/* Fails unless input i, where present, is a bool scalar. */
+nacre_status nacre_need_ok(const nacre_inference *inference, int i);
+
+/* x times a scalar. */
+nacre_tensor *nacre_scaled(nacre_tensor *x, double factor, const char *file, int line);
+/* ok ? fresh : old; fresh where ok is NULL. */
+nacre_tensor *nacre_if_ok(nacre_tensor *ok, nacre_tensor *fresh, nacre_tensor *old, const char *file,
+                          int line);
+
+/* Records an update without history and assigns output k to targets[k] (NULL: none). */
+nacre_status nacre_record_update(const nacre_recording *recording, nacre_tensor *const *targets,
+                                 int count);
+
+#endif
