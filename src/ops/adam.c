@@ -24,11 +24,12 @@ static nacre_status adam_shape(nacre_inference *inference) {
     if (status) return status;
     if (inference->in[STEP].dtype != NACRE_I64 || inference->in[STEP].shape.ndim != 0) {
         char text[NACRE_SHAPE_TEXT];
-        return nacre_fail_at(NACRE_INVALID_ARGUMENT, inference->file, inference->line,
-                             "adam_update: step is %s %s: it must be an i64 scalar, 1 for the first "
-                             "update",
-                             nacre_dtype_name(inference->in[STEP].dtype),
-                             nacre_shape_text(&inference->in[STEP].shape, text));
+        return nacre_fail_at(
+            NACRE_INVALID_ARGUMENT, inference->file, inference->line,
+            "adam_update: step is %s %s: it must be an i64 scalar, 1 for the first "
+            "update",
+            nacre_dtype_name(inference->in[STEP].dtype),
+            nacre_shape_text(&inference->in[STEP].shape, text));
     }
     for (int i = 1; i < 3; i++) {
         inference->out[i].dtype = inference->in[P].dtype;

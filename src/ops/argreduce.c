@@ -17,9 +17,8 @@ static int64_t reduced_axes(const nacre_word *attrs, int ndim) {
 static nacre_status arg_shape(nacre_inference *inference) {
     const nacre_shape *in = &inference->in[0].shape;
     inference->out[0].dtype = NACRE_I64;
-    inference->out[0].shape =
-        nacre_reduced_shape(in, reduced_axes(inference->attrs, in->ndim),
-                            inference->attrs[NACRE_ARG_KEEPDIMS].i != 0);
+    inference->out[0].shape = nacre_reduced_shape(in, reduced_axes(inference->attrs, in->ndim),
+                                                  inference->attrs[NACRE_ARG_KEEPDIMS].i != 0);
     if (nacre_shape_numel(in) > 0 || nacre_shape_numel(&inference->out[0].shape) == 0)
         return NACRE_OK;
     char text[NACRE_SHAPE_TEXT];
@@ -77,13 +76,9 @@ static void arg_reference(const nacre_call *call, bool largest) {
     } while (nacre_walk_next(&outer));
 }
 
-static void argmax_reference(const nacre_call *call) {
-    arg_reference(call, true);
-}
+static void argmax_reference(const nacre_call *call) { arg_reference(call, true); }
 
-static void argmin_reference(const nacre_call *call) {
-    arg_reference(call, false);
-}
+static void argmin_reference(const nacre_call *call) { arg_reference(call, false); }
 
 const nacre_op nacre_op_argmax = {
     .name = "argmax",

@@ -4,20 +4,19 @@
 #include <math.h>
 
 /* A slot for an integer's wrap-around: C leaves signed overflow undefined, unsigned wraps. */
-static int64_t wrap(uint64_t value) {
-    return (int64_t)value;
-}
+static int64_t wrap(uint64_t value) { return (int64_t)value; }
 
 nacre_status nacre_infer_broadcast(nacre_inference *inference) {
     if (nacre_shape_broadcast(&inference->in[0].shape, &inference->in[1].shape,
                               &inference->out[0].shape))
         return nacre_need_valid_output(inference);
     char a[NACRE_SHAPE_TEXT], b[NACRE_SHAPE_TEXT];
-    return nacre_fail_at(NACRE_SHAPE_MISMATCH, inference->file, inference->line,
-                         "%s: a is %s, b is %s: shapes do not broadcast; counted from the last axis, "
-                         "extents must be equal or 1",
-                         inference->op->name, nacre_shape_text(&inference->in[0].shape, a),
-                         nacre_shape_text(&inference->in[1].shape, b));
+    return nacre_fail_at(
+        NACRE_SHAPE_MISMATCH, inference->file, inference->line,
+        "%s: a is %s, b is %s: shapes do not broadcast; counted from the last axis, "
+        "extents must be equal or 1",
+        inference->op->name, nacre_shape_text(&inference->in[0].shape, a),
+        nacre_shape_text(&inference->in[1].shape, b));
 }
 
 static nacre_status arithmetic_shape(nacre_inference *inference) {
@@ -195,10 +194,9 @@ static nacre_tensor *pow_base_gradient(nacre_gradient *g) {
     nacre_dtype dtype = nacre_dtype_of(a);
     nacre_tensor *zero = nacre_scalar(dtype, 0, g->file, g->line);
     nacre_tensor *one = nacre_scalar(dtype, 1, g->file, g->line);
-    nacre_tensor *both = nacre_where_at(nacre_equal_at(b, zero, g->file, g->line),
-                                        nacre_equal_at(a, zero, g->file, g->line),
-                                        nacre_scalar(NACRE_BOOL, 0, g->file, g->line), g->file,
-                                        g->line);
+    nacre_tensor *both = nacre_where_at(
+        nacre_equal_at(b, zero, g->file, g->line), nacre_equal_at(a, zero, g->file, g->line),
+        nacre_scalar(NACRE_BOOL, 0, g->file, g->line), g->file, g->line);
     nacre_tensor *base = nacre_where_at(both, one, a, g->file, g->line);
     nacre_tensor *exponent = nacre_sub_at(b, one, g->file, g->line);
     nacre_tensor *slope = nacre_pow_at(base, exponent, g->file, g->line);
@@ -212,8 +210,8 @@ static nacre_tensor *pow_exponent_gradient(nacre_gradient *g) {
     nacre_tensor *zero = nacre_scalar(dtype, 0, g->file, g->line);
     nacre_tensor *one = nacre_scalar(dtype, 1, g->file, g->line);
     nacre_tensor *positive = nacre_greater_at(a, zero, g->file, g->line);
-    nacre_tensor *log = nacre_log_at(nacre_where_at(positive, a, one, g->file, g->line), g->file,
-                                     g->line);
+    nacre_tensor *log =
+        nacre_log_at(nacre_where_at(positive, a, one, g->file, g->line), g->file, g->line);
     nacre_tensor *scaled = nacre_mul_at(g->out[0], log, g->file, g->line);
     return nacre_where_at(positive, nacre_mul_at(g->dout[0], scaled, g->file, g->line), zero,
                           g->file, g->line);
@@ -268,9 +266,9 @@ static void extremum_gradient(nacre_gradient *g,
     nacre_tensor *a = g->in[0], *b = g->in[1], *dy = g->dout[0];
     nacre_tensor *zero = nacre_scalar(nacre_dtype_of(dy), 0, g->file, g->line);
     nacre_tensor *half = nacre_scalar(nacre_dtype_of(dy), 0.5, g->file, g->line);
-    nacre_tensor *tie = nacre_where_at(nacre_equal_at(a, b, g->file, g->line),
-                                       nacre_mul_at(dy, half, g->file, g->line), zero, g->file,
-                                       g->line);
+    nacre_tensor *tie =
+        nacre_where_at(nacre_equal_at(a, b, g->file, g->line),
+                       nacre_mul_at(dy, half, g->file, g->line), zero, g->file, g->line);
     for (int i = 0; i < 2; i++) {
         if (!g->wanted[i]) continue;
         nacre_tensor *chosen = beats(g->in[i], g->in[1 - i], g->file, g->line);
@@ -278,13 +276,9 @@ static void extremum_gradient(nacre_gradient *g,
     }
 }
 
-static void maximum_gradient(nacre_gradient *g) {
-    extremum_gradient(g, nacre_greater_at);
-}
+static void maximum_gradient(nacre_gradient *g) { extremum_gradient(g, nacre_greater_at); }
 
-static void minimum_gradient(nacre_gradient *g) {
-    extremum_gradient(g, nacre_less_at);
-}
+static void minimum_gradient(nacre_gradient *g) { extremum_gradient(g, nacre_less_at); }
 
 const nacre_op nacre_op_maximum = {
     .name = "maximum",

@@ -3,9 +3,9 @@
 #define NACRE_OPS_ATTRS_H
 
 /* No inputs; the shape and dtype of the output are the caller's. */
-enum { NACRE_FULL_VALUE };                                      /* float slot */
-enum { NACRE_ARANGE_START, NACRE_ARANGE_STEP };                 /* float slots */
-enum { NACRE_RAND_SEED, NACRE_RAND_STREAM, NACRE_RAND_DRAW };   /* int slots; rand and randn */
+enum { NACRE_FULL_VALUE };                                    /* float slot */
+enum { NACRE_ARANGE_START, NACRE_ARANGE_STEP };               /* float slots */
+enum { NACRE_RAND_SEED, NACRE_RAND_STREAM, NACRE_RAND_DRAW }; /* int slots; rand and randn */
 
 /* permute: output axis i is input axis (word >> 4 i) & 15. */
 enum { NACRE_PERMUTE_AXES };

@@ -129,21 +129,24 @@ nacre_status nacre_need_valid_output(const nacre_inference *inference) {
 static nacre_status dtype_error(const nacre_inference *inference, int i, const char *argument,
                                 const char *reason) {
     char text[NACRE_SHAPE_TEXT];
-    return nacre_fail_at(NACRE_DTYPE_MISMATCH, inference->file, inference->line, "%s: %s is %s %s: %s",
-                         inference->op->name, argument, nacre_dtype_name(inference->in[i].dtype),
+    return nacre_fail_at(NACRE_DTYPE_MISMATCH, inference->file, inference->line,
+                         "%s: %s is %s %s: %s", inference->op->name, argument,
+                         nacre_dtype_name(inference->in[i].dtype),
                          nacre_shape_text(&inference->in[i].shape, text), reason);
 }
 
 nacre_status nacre_need_float(const nacre_inference *inference, int i, const char *argument) {
     if (nacre_dtype_get(inference->in[i].dtype)->kind == NACRE_CLASS_FLOAT) return NACRE_OK;
-    return dtype_error(inference, i, argument,
-                       "a floating dtype is needed; convert it with nacre_cast, such as to NACRE_F32");
+    return dtype_error(
+        inference, i, argument,
+        "a floating dtype is needed; convert it with nacre_cast, such as to NACRE_F32");
 }
 
 nacre_status nacre_need_number(const nacre_inference *inference, int i, const char *argument) {
     if (nacre_dtype_get(inference->in[i].dtype)->kind != NACRE_CLASS_BOOL) return NACRE_OK;
-    return dtype_error(inference, i, argument,
-                       "arithmetic needs numbers; convert it with nacre_cast, such as to NACRE_F32");
+    return dtype_error(
+        inference, i, argument,
+        "arithmetic needs numbers; convert it with nacre_cast, such as to NACRE_F32");
 }
 
 nacre_status nacre_need_index(const nacre_inference *inference, int i, const char *argument) {
@@ -169,8 +172,8 @@ nacre_status nacre_need_equal_shapes(const nacre_inference *inference, int i, co
     if (nacre_shape_equal(&inference->in[i].shape, &inference->in[j].shape)) return NACRE_OK;
     char a[NACRE_SHAPE_TEXT], b[NACRE_SHAPE_TEXT];
     return nacre_fail_at(NACRE_SHAPE_MISMATCH, inference->file, inference->line,
-                         "%s: %s is %s, %s is %s: shapes must be equal", inference->op->name, name_i,
-                         nacre_shape_text(&inference->in[i].shape, a), name_j,
+                         "%s: %s is %s, %s is %s: shapes must be equal", inference->op->name,
+                         name_i, nacre_shape_text(&inference->in[i].shape, a), name_j,
                          nacre_shape_text(&inference->in[j].shape, b));
 }
 

@@ -18,9 +18,7 @@ nacre_tensor *nacre_record_unary_int(const nacre_op *op, nacre_tensor *a, int64_
 /* A scalar (ndim 0) of this dtype. */
 nacre_tensor *nacre_scalar(nacre_dtype dtype, double value, const char *file, int line);
 /* A tensor that shape rules can look at: neither NULL nor an error. */
-static inline bool nacre_usable(const nacre_tensor *t) {
-    return t && !nacre_is_error(t);
-}
+static inline bool nacre_usable(const nacre_tensor *t) { return t && !nacre_is_error(t); }
 
 /* Records a reduction over a bit set of axes. */
 nacre_tensor *nacre_record_reduce(const nacre_op *op, nacre_tensor *a, int64_t axes, bool keepdims,

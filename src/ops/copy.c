@@ -11,9 +11,7 @@ static int64_t same_int(const int64_t *x, const nacre_word *attrs) {
     return x[0];
 }
 
-static void copy_gradient(nacre_gradient *g) {
-    g->din[0] = g->dout[0];
-}
+static void copy_gradient(nacre_gradient *g) { g->din[0] = g->dout[0]; }
 
 /* copy: the same elements, contiguous, in memory of their own. */
 const nacre_op nacre_op_copy = {

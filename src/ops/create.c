@@ -64,9 +64,7 @@ static double full_element(const nacre_call *call, int64_t index) {
     return call->attrs[NACRE_FULL_VALUE].f;
 }
 
-static void full_reference(const nacre_call *call) {
-    store_all(call, full_element);
-}
+static void full_reference(const nacre_call *call) { store_all(call, full_element); }
 
 const nacre_op nacre_op_full = {
     .name = "full",
@@ -101,10 +99,8 @@ static nacre_tensor *create_filled(const nacre_create_options *o, double value, 
     nacre_create_options options = {0};
     if (!nacre_options_take(&options, sizeof options, o, name, file, line))
         return nacre_error_tensor();
-    nacre_full_options full = {.shape = options.shape,
-                               .value = value,
-                               .dtype = options.dtype,
-                               .device = options.device};
+    nacre_full_options full = {
+        .shape = options.shape, .value = value, .dtype = options.dtype, .device = options.device};
     return record_full(&full, name, file, line);
 }
 
@@ -122,9 +118,7 @@ static double eye_element(const nacre_call *call, int64_t index) {
     return index % (call->out[0].shape.dims[1] + 1) == 0;
 }
 
-static void eye_reference(const nacre_call *call) {
-    store_all(call, eye_element);
-}
+static void eye_reference(const nacre_call *call) { store_all(call, eye_element); }
 
 const nacre_op nacre_op_eye = {
     .name = "eye",
@@ -157,9 +151,7 @@ static double arange_element(const nacre_call *call, int64_t index) {
     return call->attrs[NACRE_ARANGE_START].f + (double)index * call->attrs[NACRE_ARANGE_STEP].f;
 }
 
-static void arange_reference(const nacre_call *call) {
-    store_all(call, arange_element);
-}
+static void arange_reference(const nacre_call *call) { store_all(call, arange_element); }
 
 const nacre_op nacre_op_arange = {
     .name = "arange",
@@ -179,9 +171,10 @@ nacre_tensor *nacre_arange_at(const nacre_arange_options *o, const char *file, i
     double step = options.step != 0 ? options.step : 1;
     double count = ceil((options.stop - options.start) / step);
     if (!isfinite(count) || count > 0x1p60) {
-        nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line,
-                      "arange: start %g, stop %g, step %g give no countable range; use finite values",
-                      options.start, options.stop, step);
+        nacre_fail_at(
+            NACRE_INVALID_ARGUMENT, file, line,
+            "arange: start %g, stop %g, step %g give no countable range; use finite values",
+            options.start, options.stop, step);
         return nacre_error_tensor();
     }
     nacre_recording recording = {
@@ -224,13 +217,9 @@ static double randn_element(const nacre_call *call, int64_t index) {
                                (uint64_t)call->attrs[NACRE_RAND_DRAW].i, (uint64_t)index);
 }
 
-static void rand_reference(const nacre_call *call) {
-    store_all(call, rand_element);
-}
+static void rand_reference(const nacre_call *call) { store_all(call, rand_element); }
 
-static void randn_reference(const nacre_call *call) {
-    store_all(call, randn_element);
-}
+static void randn_reference(const nacre_call *call) { store_all(call, randn_element); }
 
 const nacre_op nacre_op_rand = {
     .name = "rand",

@@ -37,9 +37,7 @@ static nacre_status gather_shape(nacre_inference *inference) {
     return nacre_need_valid_output(inference);
 }
 
-static int64_t gather_bound(const nacre_call *call) {
-    return call->in[0].shape.dims[0];
-}
+static int64_t gather_bound(const nacre_call *call) { return call->in[0].shape.dims[0]; }
 
 static void gather_reference(const nacre_call *call) {
     const nacre_array *table = &call->in[0], *indices = &call->in[1], *out = &call->out[0];
@@ -87,8 +85,8 @@ static nacre_status scatter_shape(nacre_inference *inference) {
     nacre_status status = nacre_need_index(inference, 1, "indices");
     if (!status) status = nacre_need_number(inference, 0, "dy");
     if (status) return status;
-    bool fits = table->ndim >= 1 && nacre_shape_valid(table) &&
-                dy->ndim == indices->ndim + table->ndim - 1;
+    bool fits =
+        table->ndim >= 1 && nacre_shape_valid(table) && dy->ndim == indices->ndim + table->ndim - 1;
     for (int i = 0; fits && i < dy->ndim; i++)
         fits = dy->dims[i] ==
                (i < indices->ndim ? indices->dims[i] : table->dims[i - indices->ndim + 1]);
@@ -105,9 +103,7 @@ static nacre_status scatter_shape(nacre_inference *inference) {
     return NACRE_OK;
 }
 
-static int64_t scatter_bound(const nacre_call *call) {
-    return call->out[0].shape.dims[0];
-}
+static int64_t scatter_bound(const nacre_call *call) { return call->out[0].shape.dims[0]; }
 
 enum { TILE = 64 };
 
@@ -183,14 +179,15 @@ static nacre_status one_hot_shape(nacre_inference *inference) {
     nacre_dtype dtype = inference->wanted_dtype ? inference->wanted_dtype : NACRE_F32;
     if (!nacre_dtype_get(dtype))
         return nacre_fail_at(NACRE_INVALID_ARGUMENT, inference->file, inference->line,
-                             "one_hot: dtype %d is unknown; use one of enum nacre_dtype", (int)dtype);
+                             "one_hot: dtype %d is unknown; use one of enum nacre_dtype",
+                             (int)dtype);
     if (classes < 1 || indices->ndim == NACRE_MAX_DIMS) {
         char text[NACRE_SHAPE_TEXT];
-        return nacre_fail_at(NACRE_INVALID_ARGUMENT, inference->file, inference->line,
-                             "one_hot: %lld classes for indices of shape %s: at least 1 class, and at "
-                             "most %d axes",
-                             (long long)classes, nacre_shape_text(indices, text),
-                             NACRE_MAX_DIMS - 1);
+        return nacre_fail_at(
+            NACRE_INVALID_ARGUMENT, inference->file, inference->line,
+            "one_hot: %lld classes for indices of shape %s: at least 1 class, and at "
+            "most %d axes",
+            (long long)classes, nacre_shape_text(indices, text), NACRE_MAX_DIMS - 1);
     }
     nacre_shape *out = &inference->out[0].shape;
     *out = *indices;

@@ -12,9 +12,7 @@ typedef struct item {
     int64_t start, stop, step;
 } item;
 
-static const char *skip_blanks(const char *at) {
-    return at + strspn(at, " \t");
-}
+static const char *skip_blanks(const char *at) { return at + strspn(at, " \t"); }
 
 /* Reads an optional integer. NULL: a sign without digits, or too large. */
 static const char *read_integer(const char *at, bool *given, int64_t *value) {

@@ -152,7 +152,8 @@ static void matmul_gradient(nacre_gradient *g) {
     nacre_tensor *a = g->in[0], *b = g->in[1], *dy = g->dout[0];
     nacre_shape shape_a = nacre_shape_of(a), shape_b = nacre_shape_of(b);
     if (g->wanted[0]) {
-        nacre_tensor *da = nacre_matmul_at(dy, nacre_transpose_at(b, -2, -1, file, line), file, line);
+        nacre_tensor *da =
+            nacre_matmul_at(dy, nacre_transpose_at(b, -2, -1, file, line), file, line);
         g->din[0] = nacre_reduce_to(da, &shape_a, file, line);
     }
     if (!g->wanted[1]) return;
@@ -182,9 +183,11 @@ static nacre_tensor *vector_product(nacre_tensor *a, nacre_tensor *b, bool row, 
                                     const char *file, int line) {
     nacre_scope frame = nacre_frame_begin();
     if (row)
-        a = nacre_reshape_at(a, (nacre_shape){.ndim = 2, .dims = {1, nacre_size(a, 0)}}, file, line);
+        a = nacre_reshape_at(a, (nacre_shape){.ndim = 2, .dims = {1, nacre_size(a, 0)}}, file,
+                             line);
     if (column)
-        b = nacre_reshape_at(b, (nacre_shape){.ndim = 2, .dims = {nacre_size(b, 0), 1}}, file, line);
+        b = nacre_reshape_at(b, (nacre_shape){.ndim = 2, .dims = {nacre_size(b, 0), 1}}, file,
+                             line);
     nacre_tensor *y = nacre_record_binary(&nacre_op_matmul, a, b, file, line);
     if (nacre_usable(y)) {
         nacre_shape shape = nacre_shape_of(y), kept = {.ndim = 0};

@@ -143,9 +143,7 @@ static nacre_tensor *spread(nacre_gradient *g, nacre_tensor *dy) {
     return nacre_broadcast_to_at(dy, shape, g->file, g->line);
 }
 
-static void sum_gradient(nacre_gradient *g) {
-    g->din[0] = spread(g, g->dout[0]);
-}
+static void sum_gradient(nacre_gradient *g) { g->din[0] = spread(g, g->dout[0]); }
 
 const nacre_op nacre_op_sum = {
     .name = "sum",
@@ -168,8 +166,8 @@ static void fold_extreme_float(const nacre_call *call, const nacre_reduction *re
     if (inner_begin(reduction, &walk)) {
         do {
             for (int64_t i = 0; i < walk.inner; i++) {
-                double x = sign * info->load(nacre_array_at(
-                                      &call->in[0], from + walk.offset[0] + i * walk.step[0]));
+                double x = sign * info->load(nacre_array_at(&call->in[0], from + walk.offset[0] +
+                                                                              i * walk.step[0]));
                 if (x > best || isnan(x)) best = x;
             }
         } while (!isnan(best) && nacre_walk_next(&walk));
@@ -210,13 +208,9 @@ static void fold_min(const nacre_call *call, const nacre_reduction *reduction, i
         fold_extreme_int(call, reduction, from, to, false);
 }
 
-static void max_reference(const nacre_call *call) {
-    reduce(call, fold_max);
-}
+static void max_reference(const nacre_call *call) { reduce(call, fold_max); }
 
-static void min_reference(const nacre_call *call) {
-    reduce(call, fold_min);
-}
+static void min_reference(const nacre_call *call) { reduce(call, fold_min); }
 
 static nacre_status extreme_shape(nacre_inference *inference) {
     nacre_status status = reduce_shape(inference);
@@ -236,8 +230,8 @@ static void extreme_gradient(nacre_gradient *g) {
     int64_t axes = g->attrs[NACRE_REDUCE_AXES].i;
     nacre_tensor *y = nacre_unreduce(g->out[0], &shape, axes, g->file, g->line);
     nacre_tensor *dy = nacre_unreduce(g->dout[0], &shape, axes, g->file, g->line);
-    nacre_tensor *is_extreme = nacre_cast_at(nacre_equal_at(x, y, g->file, g->line),
-                                             nacre_dtype_of(x), g->file, g->line);
+    nacre_tensor *is_extreme =
+        nacre_cast_at(nacre_equal_at(x, y, g->file, g->line), nacre_dtype_of(x), g->file, g->line);
     nacre_tensor *count =
         nacre_record_reduce(&nacre_op_sum, is_extreme, axes, true, g->file, g->line);
     nacre_tensor *share = nacre_div_at(dy, count, g->file, g->line);
@@ -286,15 +280,15 @@ static nacre_tensor *over_count(nacre_tensor *t, const nacre_shape *in, int64_t 
 static void mean_decompose(nacre_expansion *e) {
     nacre_shape shape = nacre_shape_of(e->in[0]);
     int64_t axes = e->attrs[NACRE_REDUCE_AXES].i;
-    nacre_tensor *sum = nacre_record_reduce(&nacre_op_sum, e->in[0], axes,
-                                            e->attrs[NACRE_REDUCE_KEEPDIMS].i != 0, e->file, e->line);
+    nacre_tensor *sum = nacre_record_reduce(
+        &nacre_op_sum, e->in[0], axes, e->attrs[NACRE_REDUCE_KEEPDIMS].i != 0, e->file, e->line);
     e->out[0] = over_count(sum, &shape, axes, e->file, e->line);
 }
 
 static void mean_gradient(nacre_gradient *g) {
     nacre_shape shape = nacre_shape_of(g->in[0]);
-    g->din[0] = spread(
-        g, over_count(g->dout[0], &shape, g->attrs[NACRE_REDUCE_AXES].i, g->file, g->line));
+    g->din[0] =
+        spread(g, over_count(g->dout[0], &shape, g->attrs[NACRE_REDUCE_AXES].i, g->file, g->line));
 }
 
 const nacre_op nacre_op_mean = {

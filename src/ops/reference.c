@@ -21,7 +21,8 @@ void nacre_walk_add(nacre_walk *walk, const nacre_array *array) {
     int64_t strides[NACRE_MAX_DIMS];
     int missing = walk->shape.ndim - array->shape.ndim;
     for (int i = 0; i < walk->shape.ndim; i++) {
-        bool repeats = i < missing || (array->shape.dims[i - missing] == 1 && walk->shape.dims[i] != 1);
+        bool repeats =
+            i < missing || (array->shape.dims[i - missing] == 1 && walk->shape.dims[i] != 1);
         strides[i] = repeats ? 0 : array->strides[i - missing];
     }
     nacre_walk_add_strides(walk, strides);

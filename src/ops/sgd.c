@@ -24,8 +24,8 @@ nacre_tensor *nacre_scaled(nacre_tensor *x, double factor, const char *file, int
     return nacre_mul_at(x, nacre_scalar(nacre_dtype_of(x), factor, file, line), file, line);
 }
 
-nacre_tensor *nacre_if_ok(nacre_tensor *ok, nacre_tensor *fresh, nacre_tensor *old, const char *file,
-                          int line) {
+nacre_tensor *nacre_if_ok(nacre_tensor *ok, nacre_tensor *fresh, nacre_tensor *old,
+                          const char *file, int line) {
     return ok ? nacre_where_at(ok, fresh, old, file, line) : fresh;
 }
 
@@ -111,16 +111,16 @@ nacre_status nacre_sgd_update(nacre_tensor *p, nacre_tensor *gradient, nacre_ten
     if (!nacre_options_take(&options, sizeof options, o, "sgd_update", NULL, 0))
         return nacre_error_code();
     if (!velocity && options.momentum != 0)
-        return nacre_fail(NACRE_INVALID_ARGUMENT,
-                          "sgd_update: momentum is %g, velocity is NULL: give a velocity of p's shape",
-                          options.momentum);
-    nacre_recording recording = {
-        .op = &nacre_op_sgd_update,
-        .inputs = 4,
-        .in = {p, gradient, velocity, options.ok},
-        .attrs = {[NACRE_SGD_LR] = {.f = options.lr},
-                  [NACRE_SGD_MOMENTUM] = {.f = options.momentum},
-                  [NACRE_SGD_WEIGHT_DECAY] = {.f = options.weight_decay},
-                  [NACRE_SGD_HAS_MOMENTUM] = {.i = velocity != NULL}}};
+        return nacre_fail(
+            NACRE_INVALID_ARGUMENT,
+            "sgd_update: momentum is %g, velocity is NULL: give a velocity of p's shape",
+            options.momentum);
+    nacre_recording recording = {.op = &nacre_op_sgd_update,
+                                 .inputs = 4,
+                                 .in = {p, gradient, velocity, options.ok},
+                                 .attrs = {[NACRE_SGD_LR] = {.f = options.lr},
+                                           [NACRE_SGD_MOMENTUM] = {.f = options.momentum},
+                                           [NACRE_SGD_WEIGHT_DECAY] = {.f = options.weight_decay},
+                                           [NACRE_SGD_HAS_MOMENTUM] = {.i = velocity != NULL}}};
     return nacre_record_update(&recording, (nacre_tensor *[]){p, velocity}, 2);
 }

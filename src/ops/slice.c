@@ -35,14 +35,15 @@ static nacre_status sliced(nacre_inference *inference, const nacre_shape *small,
                            const nacre_shape *large) {
     if (!nacre_shape_valid(&inference->wanted) || !fits(inference->attrs, small, large)) {
         char a[NACRE_SHAPE_TEXT], b[NACRE_SHAPE_TEXT];
-        return nacre_fail_at(NACRE_OUT_OF_RANGE, inference->file, inference->line,
-                             "%s: a is %s, the result is %s: axis %lld, start %lld, step %lld do not "
-                             "fit; start and step count elements inside the larger one",
-                             inference->op->name, nacre_shape_text(&inference->in[0].shape, a),
-                             nacre_shape_text(&inference->wanted, b),
-                             (long long)inference->attrs[NACRE_SLICE_AXIS].i,
-                             (long long)inference->attrs[NACRE_SLICE_START].i,
-                             (long long)inference->attrs[NACRE_SLICE_STEP].i);
+        return nacre_fail_at(
+            NACRE_OUT_OF_RANGE, inference->file, inference->line,
+            "%s: a is %s, the result is %s: axis %lld, start %lld, step %lld do not "
+            "fit; start and step count elements inside the larger one",
+            inference->op->name, nacre_shape_text(&inference->in[0].shape, a),
+            nacre_shape_text(&inference->wanted, b),
+            (long long)inference->attrs[NACRE_SLICE_AXIS].i,
+            (long long)inference->attrs[NACRE_SLICE_START].i,
+            (long long)inference->attrs[NACRE_SLICE_STEP].i);
     }
     inference->out[0].dtype = inference->in[0].dtype;
     inference->out[0].shape = inference->wanted;
@@ -75,7 +76,8 @@ static void copy_places(const nacre_call *call, const nacre_array *small, const 
     nacre_walk_add_strides(&walk, strides);
     do {
         for (int64_t i = 0; i < walk.inner; i++) {
-            int64_t s = walk.offset[0] + i * walk.step[0], l = base + walk.offset[1] + i * walk.step[1];
+            int64_t s = walk.offset[0] + i * walk.step[0],
+                    l = base + walk.offset[1] + i * walk.step[1];
             if (into_small)
                 nacre_array_copy(small, s, large, l);
             else
@@ -90,8 +92,7 @@ static void slice_reference(const nacre_call *call) {
 
 static void slice_gradient(nacre_gradient *g) {
     nacre_shape shape = nacre_shape_of(g->in[0]);
-    g->din[0] =
-        record_slice(&nacre_op_unslice, g->dout[0], g->attrs, &shape, g->file, g->line);
+    g->din[0] = record_slice(&nacre_op_unslice, g->dout[0], g->attrs, &shape, g->file, g->line);
 }
 
 const nacre_op nacre_op_slice = {
@@ -151,9 +152,10 @@ nacre_tensor *nacre_slice_at(nacre_tensor *a, int axis, int64_t start, int64_t s
                           "slice: axis %d is out of range for a of shape %s: use -%d to %d", axis,
                           text, shape.ndim, shape.ndim - 1);
         else
-            nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line,
-                          "slice: step %lld along axis %d of a of shape %s: use a step of at least 1",
-                          (long long)step, axis, text);
+            nacre_fail_at(
+                NACRE_INVALID_ARGUMENT, file, line,
+                "slice: step %lld along axis %d of a of shape %s: use a step of at least 1",
+                (long long)step, axis, text);
         return nacre_error_tensor();
     }
     int64_t extent = shape.dims[at], first = clip(start, extent), last = clip(stop, extent);

@@ -116,8 +116,7 @@ const nacre_op nacre_op_log_softmax = {
 /* log_softmax_backward(y, dy) = dy - exp(y) sum(dy) */
 static void log_softmax_backward_decompose(nacre_expansion *e) {
     nacre_tensor *power = nacre_exp_at(e->in[0], e->file, e->line);
-    nacre_tensor *part =
-        nacre_mul_at(power, along(&nacre_op_sum, e->in[1], e), e->file, e->line);
+    nacre_tensor *part = nacre_mul_at(power, along(&nacre_op_sum, e->in[1], e), e->file, e->line);
     e->out[0] = nacre_sub_at(e->in[1], part, e->file, e->line);
 }
 

@@ -12,8 +12,8 @@ nacre_status nacre_need_ok(const nacre_inference *inference, int i);
 /* x times a scalar. */
 nacre_tensor *nacre_scaled(nacre_tensor *x, double factor, const char *file, int line);
 /* ok ? fresh : old; fresh where ok is NULL. */
-nacre_tensor *nacre_if_ok(nacre_tensor *ok, nacre_tensor *fresh, nacre_tensor *old, const char *file,
-                          int line);
+nacre_tensor *nacre_if_ok(nacre_tensor *ok, nacre_tensor *fresh, nacre_tensor *old,
+                          const char *file, int line);
 
 /* Records an update without history and assigns output k to targets[k] (NULL: none). */
 nacre_status nacre_record_update(const nacre_recording *recording, nacre_tensor *const *targets,

@@ -12,7 +12,7 @@ static void copy_strided(const nacre_call *call, const int64_t *strides) {
     do {
         for (int64_t i = 0; i < walk.inner; i++)
             nacre_array_copy(&call->out[0], walk.offset[0] + i * walk.step[0], &call->in[0],
-                         walk.offset[1] + i * walk.step[1]);
+                             walk.offset[1] + i * walk.step[1]);
     } while (nacre_walk_next(&walk));
 }
 
@@ -36,11 +36,12 @@ static nacre_status reshape_shape(nacre_inference *inference) {
     }
     if (!valid || !nacre_shape_valid(&out) || nacre_shape_numel(&out) != nacre_shape_numel(in)) {
         char from[NACRE_SHAPE_TEXT], to[NACRE_SHAPE_TEXT];
-        return nacre_fail_at(NACRE_SHAPE_MISMATCH, inference->file, inference->line,
-                             "reshape: a is %s with %lld elements, the new shape is %s: the numbers "
-                             "of elements must be equal (one extent may be -1)",
-                             nacre_shape_text(in, from), (long long)nacre_shape_numel(in),
-                             nacre_shape_text(&inference->wanted, to));
+        return nacre_fail_at(
+            NACRE_SHAPE_MISMATCH, inference->file, inference->line,
+            "reshape: a is %s with %lld elements, the new shape is %s: the numbers "
+            "of elements must be equal (one extent may be -1)",
+            nacre_shape_text(in, from), (long long)nacre_shape_numel(in),
+            nacre_shape_text(&inference->wanted, to));
     }
     inference->out[0].dtype = inference->in[0].dtype;
     inference->out[0].shape = out;
@@ -88,7 +89,7 @@ static void reshape_reference(const nacre_call *call) {
     int64_t count = nacre_shape_numel(&call->out[0].shape);
     for (int64_t i = 0; i < count; i++)
         nacre_array_copy(&call->out[0], nacre_array_offset(&call->out[0], i), &call->in[0],
-                     nacre_array_offset(&call->in[0], i));
+                         nacre_array_offset(&call->in[0], i));
 }
 
 static void reshape_gradient(nacre_gradient *g) {
@@ -189,7 +190,8 @@ nacre_tensor *nacre_permute_at(nacre_tensor *a, nacre_axes axes, const char *fil
     return nacre_record_unary_int(&nacre_op_permute, a, word, file, line);
 }
 
-nacre_tensor *nacre_transpose_at(nacre_tensor *a, int axis0, int axis1, const char *file, int line) {
+nacre_tensor *nacre_transpose_at(nacre_tensor *a, int axis0, int axis1, const char *file,
+                                 int line) {
     int64_t word = 0;
     if (nacre_usable(a)) {
         int ndim = nacre_ndim(a);
@@ -202,8 +204,7 @@ nacre_tensor *nacre_transpose_at(nacre_tensor *a, int axis0, int axis1, const ch
                           i < 0 ? axis0 : axis1, nacre_shape_text(&shape, text), ndim, ndim - 1);
             return nacre_error_tensor();
         }
-        for (int k = 0; k < ndim; k++)
-            word |= (int64_t)(k == i ? j : k == j ? i : k) << (4 * k);
+        for (int k = 0; k < ndim; k++) word |= (int64_t)(k == i ? j : k == j ? i : k) << (4 * k);
     }
     return nacre_record_unary_int(&nacre_op_permute, a, word, file, line);
 }
@@ -216,11 +217,12 @@ static nacre_status broadcast_shape(nacre_inference *inference) {
         !nacre_shape_broadcast(&inference->in[0].shape, &inference->wanted, &out) ||
         !nacre_shape_equal(&out, &inference->wanted)) {
         char from[NACRE_SHAPE_TEXT], to[NACRE_SHAPE_TEXT];
-        return nacre_fail_at(NACRE_SHAPE_MISMATCH, inference->file, inference->line,
-                             "broadcast_to: a is %s, the new shape is %s: each extent of a, counted "
-                             "from the last axis, must be equal or 1",
-                             nacre_shape_text(&inference->in[0].shape, from),
-                             nacre_shape_text(&inference->wanted, to));
+        return nacre_fail_at(
+            NACRE_SHAPE_MISMATCH, inference->file, inference->line,
+            "broadcast_to: a is %s, the new shape is %s: each extent of a, counted "
+            "from the last axis, must be equal or 1",
+            nacre_shape_text(&inference->in[0].shape, from),
+            nacre_shape_text(&inference->wanted, to));
     }
     inference->out[0].dtype = inference->in[0].dtype;
     inference->out[0].shape = out;
@@ -263,7 +265,8 @@ const nacre_op nacre_op_broadcast_to = {
     .view = broadcast_view,
 };
 
-nacre_tensor *nacre_broadcast_to_at(nacre_tensor *a, nacre_shape shape, const char *file, int line) {
+nacre_tensor *nacre_broadcast_to_at(nacre_tensor *a, nacre_shape shape, const char *file,
+                                    int line) {
     nacre_recording recording = {.op = &nacre_op_broadcast_to,
                                  .inputs = 1,
                                  .in = {a},

@@ -4,10 +4,10 @@
 static nacre_status where_shape(nacre_inference *inference) {
     char c[NACRE_SHAPE_TEXT], a[NACRE_SHAPE_TEXT], b[NACRE_SHAPE_TEXT];
     if (inference->in[0].dtype != NACRE_BOOL)
-        return nacre_fail_at(NACRE_DTYPE_MISMATCH, inference->file, inference->line,
-                             "where: condition is %s %s: it must be bool; compare or use nacre_cast",
-                             nacre_dtype_name(inference->in[0].dtype),
-                             nacre_shape_text(&inference->in[0].shape, c));
+        return nacre_fail_at(
+            NACRE_DTYPE_MISMATCH, inference->file, inference->line,
+            "where: condition is %s %s: it must be bool; compare or use nacre_cast",
+            nacre_dtype_name(inference->in[0].dtype), nacre_shape_text(&inference->in[0].shape, c));
     nacre_status status = nacre_need_equal_dtypes(inference, 1, "a", 2, "b");
     if (status) return status;
     nacre_shape values;
@@ -36,10 +36,8 @@ static int64_t where_int(const int64_t *x, const nacre_word *attrs) {
 static void where_gradient(nacre_gradient *g) {
     nacre_tensor *condition = g->in[0], *dy = g->dout[0];
     nacre_tensor *zero = nacre_scalar(nacre_dtype_of(dy), 0, g->file, g->line);
-    if (g->wanted[1])
-        nacre_give_input(g, 1, nacre_where_at(condition, dy, zero, g->file, g->line));
-    if (g->wanted[2])
-        nacre_give_input(g, 2, nacre_where_at(condition, zero, dy, g->file, g->line));
+    if (g->wanted[1]) nacre_give_input(g, 1, nacre_where_at(condition, dy, zero, g->file, g->line));
+    if (g->wanted[2]) nacre_give_input(g, 2, nacre_where_at(condition, zero, dy, g->file, g->line));
 }
 
 const nacre_op nacre_op_where = {
@@ -58,10 +56,7 @@ const nacre_op nacre_op_where = {
 
 nacre_tensor *nacre_where_at(nacre_tensor *condition, nacre_tensor *a, nacre_tensor *b,
                              const char *file, int line) {
-    nacre_recording recording = {.op = &nacre_op_where,
-                                 .inputs = 3,
-                                 .in = {condition, a, b},
-                                 .file = file,
-                                 .line = line};
+    nacre_recording recording = {
+        .op = &nacre_op_where, .inputs = 3, .in = {condition, a, b}, .file = file, .line = line};
     return nacre_record_one(&recording);
 }
