@@ -192,31 +192,41 @@ static bool is_leaf(const nacre_value *value) {
     return value->record->op == &nacre_op_leaf;
 }
 
+/* The value that v's assignment is stored from: v's own where nobody has it yet, else a copy. The copy is
+   never computed eagerly: it is computed into the variable. */
+static nacre_value *fresh_value(nacre_thread *thread, nacre_tensor *v, const char *file, int line) {
+    nacre_value *value = v->value;
+    if (!value->storage && !value->variable && !value->accumulator && !value->record->executed) {
+        return value;
+    }
+    bool eager = thread->eager;
+    thread->eager = false;
+    nacre_tensor *copy = nacre_record_one(&(nacre_recording){
+        .op = &nacre_op_copy, .inputs = 1, .in = {v}, .file = file, .line = line});
+    thread->eager = eager;
+    return copy->value;
+}
+
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line) {
     nacre_thread *thread = nacre_this_thread();
-    nacre_value *value = v->value;
-    /* A value of its own is needed where this one is computed, or somebody else's already. */
-    if (value->storage || value->variable || value->accumulator || value->record->executed) {
-        nacre_tensor *copy = nacre_record_one(&(nacre_recording){
-            .op = &nacre_op_copy, .inputs = 1, .in = {v}, .file = file, .line = line});
-        if (copy->error) {
-            return copy->error->status;
+    nacre_scope frame = nacre_frame_begin();
+    nacre_value *value = fresh_value(thread, v, file, line);
+    nacre_value *old = t->value;
+    if (value) {
+        /* A computed value that nobody else holds becomes the variable's memory. */
+        if (!t->variable && old && old->storage &&
+            atomic_load_explicit(&old->handles, memory_order_relaxed) == 1) {
+            t->variable = nacre_storage_retain(old->storage);
         }
-        value = copy->value;
-    }
-    if (!t->variable && t->value && t->value->storage && is_leaf(t->value)) {
-        t->variable = nacre_storage_retain(t->value->storage);
-    }
-    replace_value(t, value);
-    if (value->storage) { /* eager mode computed it already */
-        nacre_tensor *alone = t;
+        replace_value(t, value);
         value->variable = t;
         dirty_add(thread, t);
-        return nacre_evaluate_now(&alone, 1);
     }
-    value->variable = t;
-    dirty_add(thread, t);
-    return NACRE_OK;
+    nacre_frame_end(frame, NULL, 0);
+    if (!value) {
+        return nacre_error_code();
+    }
+    return thread->eager && !thread->evaluating ? nacre_evaluate_now(&t, 1) : NACRE_OK;
 }
 
 nacre_status nacre_assign_at(nacre_tensor *t, nacre_tensor *value, const char *file, int line) {
