@@ -276,6 +276,9 @@ nacre_status nacre_mnist_open(const nacre_mnist_options *options, nacre_mnist *o
     if (o.procedural_train < 0 || o.procedural_test < 0)
         return nacre_fail(NACRE_INVALID_ARGUMENT, "mnist_open: procedural_%s is negative",
                           o.procedural_train < 0 ? "train" : "test");
+    if (o.procedural && o.folder)
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "mnist_open: .folder and .procedural exclude each other");
+    if (o.procedural) return open_procedural(&o, out);
     place p;
     const char *named = o.folder, *variable = getenv("NACRE_DATA");
     if (!named && variable && *variable) named = variable;
