@@ -1,0 +1,117 @@
+/* nacre evaluate: loss and accuracy of saved weights on the test set. */
+#include "cli/commands.h"
+#include "cli/model_file.h"
+#include "cli/output.h"
+
+#include <inttypes.h>
+#include <nacre/train.h>
+#include <stdlib.h>
+
+typedef struct evaluation {
+    const char *data;
+    int64_t batch_size, threads;
+    int backend;
+    bool json;
+} evaluation;
+
+#define AT(member) offsetof(evaluation, member)
+enum { DATA, BATCH_SIZE, THREADS, BACKEND, JSON };
+static const nacre_cli_option options[] = {
+    [DATA] = {.name = "data",
+              .kind = NACRE_CLI_STRING,
+              .offset = AT(data),
+              .value = "DIR",
+              .help = "folder of the data (default: NACRE_DATA, then the run's own)"},
+    [BATCH_SIZE] = {.name = "batch-size",
+                    .kind = NACRE_CLI_INTEGER,
+                    .offset = AT(batch_size),
+                    .value = "N",
+                    .help = "samples at a time; the result does not depend on it",
+                    .least = 1,
+                    .most = 1000000000},
+    [THREADS] = {.name = "threads",
+                 .kind = NACRE_CLI_INTEGER,
+                 .offset = AT(threads),
+                 .value = "N",
+                 .help = "threads; 0: as many as there are CPUs",
+                 .least = 0,
+                 .most = 1024},
+    [BACKEND] = {.name = "backend",
+                 .kind = NACRE_CLI_CHOICE,
+                 .offset = AT(backend),
+                 .help = "what computes, else as the run did",
+                 .choices = nacre_cli_backends},
+    [JSON] = {.name = "json",
+              .kind = NACRE_CLI_SWITCH,
+              .offset = AT(json),
+              .help = "one JSON object on stdout"},
+};
+static const evaluation defaults = {.batch_size = 1000};
+
+const nacre_cli_syntax nacre_cli_evaluate_syntax = {
+    .command = "evaluate",
+    .arguments = "RUN|FILE",
+    .summary = "Loss and accuracy of a run's or a file's weights on the test set.",
+    .options = options,
+    .count = sizeof options / sizeof *options,
+    .defaults = &defaults,
+    .most_arguments = 1,
+};
+
+static int print_metrics(const nacre_metrics *metrics, const char *kind, bool json) {
+    nacre_text text = {0};
+    if (json) {
+        nacre_text_append(&text, "{\"test_loss\": ");
+        nacre_text_append_number(&text, metrics->loss);
+        nacre_text_append(&text, ", \"test_accuracy\": ");
+        nacre_text_append_number(&text, metrics->accuracy);
+        nacre_text_append(&text, ", \"samples\": %" PRId64 "}\n", metrics->samples);
+    } else {
+        nacre_text_append(&text,
+                          "test accuracy %.2f %%, test loss %.4f over %" PRId64 " samples of %s\n",
+                          100 * metrics->accuracy, metrics->loss, metrics->samples, kind);
+    }
+    return nacre_cli_print(&text);
+}
+
+static int evaluate(const evaluation *values, nacre_cli_model *model) {
+    const char *environment = getenv("NACRE_DATA");
+    const char *folder = values->data;
+    if (!folder && !(environment && environment[0]) && model->data[0]) {
+        folder = model->data;
+    }
+    nacre_cli_data data = {0};
+    if (model->recipe->open(folder, &data) != NACRE_OK) {
+        return nacre_cli_library_error();
+    }
+    nacre_metrics metrics;
+    nacre_status status = nacre_evaluate(model->model, data.test, values->batch_size, &metrics);
+    int code = status == NACRE_OK ? print_metrics(&metrics, data.kind, values->json)
+                                  : nacre_cli_library_error();
+    nacre_cli_data_close(&data);
+    return code;
+}
+
+int nacre_cli_evaluate(int argc, char **argv) {
+    evaluation values = defaults;
+    nacre_cli_given given;
+    if (!nacre_cli_parse(&nacre_cli_evaluate_syntax, argc, argv, &values, &given)) {
+        return NACRE_CLI_USAGE;
+    }
+    if (given.help) {
+        return nacre_cli_print_help(&nacre_cli_evaluate_syntax);
+    }
+    if (given.count == 0) {
+        return nacre_cli_usage("no model given; give a run folder or a .safetensors file");
+    }
+    nacre_cli_model model;
+    if (!nacre_cli_model_open(given.arguments[0], &model)) {
+        return NACRE_CLI_FAILED;
+    }
+    int backend = given.option[BACKEND] ? values.backend : model.backend;
+    int code = nacre_cli_apply(given.option[THREADS] ? values.threads : -1, backend) == NACRE_OK
+                   ? evaluate(&values, &model)
+                   : nacre_cli_library_error();
+    nacre_cli_model_close(&model);
+    return code;
+}

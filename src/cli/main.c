@@ -1,0 +1,120 @@
+/* The program: finds the command and runs it. */
+#define _POSIX_C_SOURCE 200809L
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/signals.h"
+
+#include <nacre/system.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct command {
+    const nacre_cli_syntax *syntax;
+    int (*run)(int argc, char **argv);
+} command;
+
+static const command commands[] = {
+    {&nacre_cli_train_syntax, nacre_cli_train},
+    {&nacre_cli_evaluate_syntax, nacre_cli_evaluate},
+    {&nacre_cli_predict_syntax, nacre_cli_predict},
+    {&nacre_cli_summary_syntax, nacre_cli_summary},
+    {&nacre_cli_explain_syntax, nacre_cli_explain},
+    {&nacre_cli_bench_syntax, nacre_cli_bench},
+    {&nacre_cli_info_syntax, nacre_cli_info},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static uint64_t started;
+
+double nacre_cli_seconds(void) { return (double)(nacre_clock_ns() - started) * 1e-9; }
+
+static void log_line(void *user, const char *line) {
+    (void)user;
+    nacre_cli_error("%s", line);
+}
+
+static const command *find_command(const char *name) {
+    const char *names[COMMANDS + 1];
+    for (size_t i = 0; i < COMMANDS; i++) {
+        names[i] = commands[i].syntax->command;
+        if (strcmp(names[i], name) == 0) {
+            return &commands[i];
+        }
+    }
+    names[COMMANDS] = "help";
+    const char *nearest = nacre_cli_nearest(name, names, COMMANDS + 1);
+    if (nearest) {
+        nacre_cli_usage("unknown command %.100s; did you mean %s?", name, nearest);
+    } else {
+        nacre_cli_usage("unknown command %.100s; known ones: train, evaluate, predict, summary, "
+                        "explain, bench, info, help",
+                        name);
+    }
+    return NULL;
+}
+
+static int print_overview(void) {
+    nacre_text text = {0};
+    nacre_text_append(&text, "Nacre %s trains, explains and runs neural networks.\n\n",
+                      nacre_version());
+    for (size_t i = 0; i < COMMANDS; i++) {
+        const nacre_cli_syntax *syntax = commands[i].syntax;
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", syntax->command, syntax->arguments);
+        nacre_text_append(&text, "  nacre %-28s %s\n", left, syntax->summary);
+    }
+    nacre_text_append(&text, "  nacre %-28s %s\n  nacre %-28s %s\n", "help COMMAND",
+                      "All flags of a command.", "--version", "The version.");
+    nacre_text_append(&text, "\nBegin with: nacre train mnist-mlp\n");
+    return nacre_cli_print(&text);
+}
+
+static int print_version(void) {
+    nacre_text text = {0};
+    nacre_text_append(&text, "nacre %s\n", nacre_version());
+    return nacre_cli_print(&text);
+}
+
+static int help(int argc, char **argv) {
+    if (argc == 0) {
+        return print_overview();
+    }
+    if (argc > 1) {
+        return nacre_cli_usage("%.100s is one argument too many; give one command", argv[1]);
+    }
+    if (strcmp(argv[0], "help") == 0) {
+        return print_overview();
+    }
+    const command *found = find_command(argv[0]);
+    if (!found) {
+        return NACRE_CLI_USAGE;
+    }
+    return nacre_cli_print_help(found->syntax);
+}
+
+int main(int argc, char **argv) {
+    started = nacre_clock_ns();
+    nacre_cli_guard_descriptors();
+    nacre_cli_signals_begin();
+    nacre_set_log(log_line, NULL);
+    if (argc < 2) {
+        return nacre_cli_usage("no command given; begin with: nacre train mnist-mlp");
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        return print_version();
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        return help(argc - 2, argv + 2);
+    }
+    if (name[0] == '-') {
+        return nacre_cli_usage("unknown flag %.100s; a command comes first, such as train", name);
+    }
+    const command *found = find_command(name);
+    if (!found) {
+        return NACRE_CLI_USAGE;
+    }
+    nacre_cli_set_command(found->syntax->command);
+    return found->run(argc - 2, argv + 2);
+}

@@ -1,0 +1,82 @@
+#define _POSIX_C_SOURCE 200809L
+#include "cli/model_file.h"
+
+#include "base/error.h"
+#include "cli/output.h"
+
+#include <errno.h>
+#include <nacre/io.h>
+#include <nacre/nn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The recipe that the file's metadata names, or the first one: any file with its tensors will do. */
+static const nacre_cli_recipe *recipe_of(const nacre_state_dict *state) {
+    const char *name = nacre_state_dict_metadata(state, "recipe");
+    for (size_t i = 0; name && i < nacre_cli_recipe_count; i++) {
+        if (strcmp(nacre_cli_recipes[i].name, name) == 0) {
+            return &nacre_cli_recipes[i];
+        }
+    }
+    return &nacre_cli_recipes[0];
+}
+
+static nacre_status load(const char *file, nacre_cli_model *out) {
+    nacre_state_dict *state = nacre_state_dict_load(file);
+    if (!state) {
+        return nacre_error_code();
+    }
+    if (!out->recipe) {
+        out->recipe = recipe_of(state);
+    }
+    out->model = nacre_cli_make_model(out->recipe, &out->recipe->defaults, 1);
+    nacre_status status = nacre_model_status(out->model);
+    if (status != NACRE_OK) {
+        nacre_fail(status, "%s", nacre_model_message(out->model));
+    } else {
+        status = nacre_module_load_state(nacre_model_network(out->model), state);
+        if (status != NACRE_OK) {
+            char message[1024];
+            snprintf(message, sizeof message, "%s", nacre_error_message());
+            nacre_fail(status, "%s: not a model of %s: %s", file, out->recipe->name, message);
+        }
+    }
+    nacre_state_dict_free(state);
+    return status;
+}
+
+bool nacre_cli_model_open(const char *path, nacre_cli_model *out) {
+    *out = (nacre_cli_model){0};
+    char file[4200];
+    snprintf(file, sizeof file, "%s", path);
+    struct stat state;
+    if (strlen(path) >= 4096 || stat(path, &state) != 0) {
+        nacre_cli_error("%s: %s; give a run folder or a .safetensors file", path,
+                        strlen(path) >= 4096 ? "path too long" : strerror(errno));
+        return false;
+    }
+    if (S_ISDIR(state.st_mode)) {
+        nacre_cli_recorded recorded;
+        snprintf(file, sizeof file, "%s/config.json", path);
+        if (nacre_cli_read_recorded(file, &recorded) != NACRE_OK) {
+            nacre_cli_library_error();
+            return false;
+        }
+        out->recipe = recorded.recipe;
+        out->backend = recorded.backend;
+        memcpy(out->data, recorded.data, sizeof out->data);
+        snprintf(file, sizeof file, "%s/model.safetensors", path);
+    }
+    if (load(file, out) != NACRE_OK) {
+        nacre_cli_library_error();
+        nacre_cli_model_close(out);
+        return false;
+    }
+    return true;
+}
+
+void nacre_cli_model_close(nacre_cli_model *model) {
+    nacre_model_free(model->model);
+    model->model = NULL;
+}

@@ -1,0 +1,31 @@
+/* What the program says: results on stdout, everything else on stderr. */
+#ifndef NACRE_CLI_OUTPUT_H
+#define NACRE_CLI_OUTPUT_H
+
+#include "io/text.h"
+
+/* Exit codes; after a signal 128 + its number. */
+enum { NACRE_CLI_DONE = 0, NACRE_CLI_FAILED = 1, NACRE_CLI_USAGE = 2 };
+
+/* The command that runs, as messages name it: "train" gives "nacre train: ...". NULL: "nacre: ...". */
+void nacre_cli_set_command(const char *command);
+
+/* One line on stderr, whatever the arguments hold: control characters become spaces.
+   Returns NACRE_CLI_FAILED. */
+int nacre_cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same with a second line that points to the help of the command. Returns NACRE_CLI_USAGE. */
+int nacre_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The library's last error as the one line. Returns NACRE_CLI_FAILED. */
+int nacre_cli_library_error(void);
+
+/* Writes the text to stdout, frees it and returns the exit code: a text that ran out of memory, a
+   closed pipe and a full disk are failures. */
+int nacre_cli_print(nacre_text *text);
+
+/* Makes sure that descriptors 0 to 2 are taken, so that no file of a run lands on one of them and
+   gets what is meant for the terminal. */
+void nacre_cli_guard_descriptors(void);
+
+#endif

@@ -1,0 +1,138 @@
+#include "cli/peak.h"
+
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/pool.h"
+
+#include <nacre/system.h>
+#include <stddef.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+/* Independent chains hide the latency of one operation: 2 units x 4 cycles are 8, 12 leave room. Written
+   out, since a chain must live in a register whatever the optimisation level. */
+enum { CHAINS = 12, ROUNDS = 20000 };
+#define EACH_CHAIN(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+
+/* Keeps a result that nobody reads. */
+static volatile float sink;
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) static float run_avx512(void) {
+    __m512 a[CHAINS], x = _mm512_set1_ps(0.999999F), y = _mm512_set1_ps(1e-6F);
+    __m512 sum = _mm512_set1_ps(0);
+#define START(i) a[i] = _mm512_set1_ps((float)(i));
+#define STEP(i) a[i] = _mm512_fmadd_ps(a[i], x, y);
+#define SUM(i) sum = _mm512_add_ps(sum, a[i]);
+    EACH_CHAIN(START)
+    for (int round = 0; round < ROUNDS; round++) {
+        EACH_CHAIN(STEP)
+    }
+    EACH_CHAIN(SUM)
+#undef START
+#undef STEP
+#undef SUM
+    return _mm512_cvtss_f32(sum);
+}
+
+__attribute__((target("avx2,fma"))) static float run_avx2(void) {
+    __m256 a[CHAINS], x = _mm256_set1_ps(0.999999F), y = _mm256_set1_ps(1e-6F);
+    __m256 sum = _mm256_set1_ps(0);
+#define START(i) a[i] = _mm256_set1_ps((float)(i));
+#define STEP(i) a[i] = _mm256_fmadd_ps(a[i], x, y);
+#define SUM(i) sum = _mm256_add_ps(sum, a[i]);
+    EACH_CHAIN(START)
+    for (int round = 0; round < ROUNDS; round++) {
+        EACH_CHAIN(STEP)
+    }
+    EACH_CHAIN(SUM)
+#undef START
+#undef STEP
+#undef SUM
+    return _mm256_cvtss_f32(sum);
+}
+#elif defined(__aarch64__)
+static float run_neon(void) {
+    float32x4_t a[CHAINS], x = vdupq_n_f32(0.999999F), y = vdupq_n_f32(1e-6F);
+    float32x4_t sum = vdupq_n_f32(0);
+#define START(i) a[i] = vdupq_n_f32((float)(i));
+#define STEP(i) a[i] = vfmaq_f32(y, a[i], x);
+#define SUM(i) sum = vaddq_f32(sum, a[i]);
+    EACH_CHAIN(START)
+    for (int round = 0; round < ROUNDS; round++) {
+        EACH_CHAIN(STEP)
+    }
+    EACH_CHAIN(SUM)
+#undef START
+#undef STEP
+#undef SUM
+    return vgetq_lane_f32(sum, 0);
+}
+#endif
+
+/* What the compiler makes of plain C: four lanes, multiply and add apart. */
+static float run_portable(void) {
+    enum { LANES = 4 };
+    float a[CHAINS][LANES];
+    for (int i = 0; i < CHAINS * LANES; i++) {
+        a[i / LANES][i % LANES] = (float)i;
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < CHAINS; i++) {
+            for (int k = 0; k < LANES; k++) {
+                a[i][k] = a[i][k] * 0.999999F + 1e-6F;
+            }
+        }
+    }
+    float sum = 0;
+    for (int i = 0; i < CHAINS * LANES; i++) {
+        sum += a[i / LANES][i % LANES];
+    }
+    return sum;
+}
+
+typedef struct level {
+    float (*run)(void);
+    int lanes;
+} level;
+
+static level level_in_use(void) {
+    switch (nacre_isa_in_use()) {
+#if defined(__x86_64__)
+    case NACRE_ISA_AVX512:
+        return (level){run_avx512, 16};
+    case NACRE_ISA_AVX2:
+        return (level){run_avx2, 8};
+#elif defined(__aarch64__)
+    case NACRE_ISA_NEON:
+        return (level){run_neon, 4};
+#endif
+    default:
+        return (level){run_portable, 4};
+    }
+}
+
+enum { REPEATS = 40 };
+
+static void repeat(void *context, size_t index) {
+    const level *used = context;
+    (void)index;
+    float sum = 0;
+    for (int i = 0; i < REPEATS; i++) {
+        sum += used->run();
+    }
+    sink = sum;
+}
+
+double nacre_cli_peak_gflops(void) {
+    level used = level_in_use();
+    size_t threads = (size_t)nacre_threads();
+    uint64_t begin = nacre_clock_ns();
+    nacre_parallel(threads, repeat, &used);
+    double nanoseconds = (double)(nacre_clock_ns() - begin);
+    return 2.0 * used.lanes * CHAINS * ROUNDS * REPEATS * (double)threads / nanoseconds;
+}

@@ -1,0 +1,104 @@
+#define _XOPEN_SOURCE 700
+#include "cli/recipes.h"
+
+#include "base/error.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/settings.h"
+
+#include <nacre/nn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* 784-128-128-128-10: the logits; softmax is part of the loss. */
+static nacre_module *mnist_mlp(void) {
+    return nacre_sequential(nacre_flatten(), nacre_linear(784, 128), nacre_relu(),
+                            nacre_linear(128, 128), nacre_relu(), nacre_linear(128, 128),
+                            nacre_relu(), nacre_linear(128, 10));
+}
+
+/* The library names its own option; here the folder came with a flag. */
+static nacre_status name_the_flag(nacre_status status) {
+    char message[2048];
+    snprintf(message, sizeof message, "%s", nacre_error_message());
+    char *option = strstr(message, "(.folder)");
+    if (option) {
+        size_t rest = strlen(option + strlen("(.folder)"));
+        memmove(option + strlen("(--data)"), option + strlen("(.folder)"), rest + 1);
+        memcpy(option, "(--data)", strlen("(--data)"));
+    }
+    return nacre_fail(status, "%s", message);
+}
+
+static nacre_status open_mnist(const char *folder, nacre_cli_data *out) {
+    bool drawn = folder && strcmp(folder, "procedural") == 0;
+    nacre_mnist_options options = {
+        .size = sizeof options,
+        .folder = drawn ? NULL : folder,
+        .procedural = drawn,
+    };
+    nacre_status status = nacre_mnist_open(&options, &out->mnist);
+    if (status != NACRE_OK) {
+        return name_the_flag(status);
+    }
+    out->train = out->mnist.train;
+    out->test = out->mnist.test;
+    out->kind = out->mnist.procedural ? "procedural" : "mnist";
+    char *absolute = out->mnist.procedural ? NULL : realpath(out->mnist.folder, NULL);
+    snprintf(out->folder, sizeof out->folder, "%s",
+             absolute                ? absolute
+             : out->mnist.procedural ? "procedural"
+                                     : out->mnist.folder);
+    free(absolute);
+    return NACRE_OK;
+}
+
+const nacre_cli_recipe nacre_cli_recipes[] = {
+    {
+        .name = "mnist-mlp",
+        .workload = "mlp",
+        .about = "784-128-128-128-10 perceptron with ReLU on MNIST's handwritten digits",
+        .input = {.ndim = 2, .dims = {28, 28}},
+        .classes = 10,
+        .network = mnist_mlp,
+        .open = open_mnist,
+        .defaults =
+            {
+                .epochs = 10,
+                .batch_size = 128,
+                .optimizer = NACRE_CLI_ADAM,
+                .lr = 4e-3,
+                .schedule = NACRE_CLI_ONECYCLE,
+                .seed = 1,
+            },
+    },
+};
+const size_t nacre_cli_recipe_count = sizeof nacre_cli_recipes / sizeof *nacre_cli_recipes;
+
+static const nacre_cli_recipe *find(const char *name, const char *what, bool workload) {
+    const char *names[sizeof nacre_cli_recipes / sizeof *nacre_cli_recipes];
+    for (size_t i = 0; i < nacre_cli_recipe_count; i++) {
+        names[i] = workload ? nacre_cli_recipes[i].workload : nacre_cli_recipes[i].name;
+        if (strcmp(names[i], name) == 0) {
+            return &nacre_cli_recipes[i];
+        }
+    }
+    const char *nearest = nacre_cli_nearest(name, names, nacre_cli_recipe_count);
+    if (nearest) {
+        nacre_cli_usage("unknown %s %.100s; did you mean %s?", what, name, nearest);
+    } else {
+        nacre_cli_usage("unknown %s %.100s; give %s", what, name, names[0]);
+    }
+    return NULL;
+}
+
+const nacre_cli_recipe *nacre_cli_recipe_named(const char *name) {
+    return find(name, "recipe", false);
+}
+
+const nacre_cli_recipe *nacre_cli_workload_named(const char *name) {
+    return find(name, "workload", true);
+}
+
+void nacre_cli_data_close(nacre_cli_data *data) { nacre_mnist_close(&data->mnist); }
