@@ -231,6 +231,11 @@ static nacre_status evaluate(nacre_planner *planner, nacre_thread *thread,
     if (!plan) {
         return status != NACRE_OK ? status : nacre_error_code();
     }
+    if (planner->explain_to) {
+        *planner->explain_to = nacre_explain_plan(plan, planner, thread);
+        planner->explain_to = NULL;
+        return nacre_fail(NACRE_CANCELLED, "eval: explained instead of run");
+    }
     status = reserve(planner, plan);
     if (status == NACRE_OK) {
         nacre_replay_bind(plan, planner);

@@ -70,8 +70,10 @@ static bool explain_step(const nacre_plan *plan, const nacre_work *work, const p
     return out->kernel && out->shapes && out->where;
 }
 
-static nacre_explanation *explain_plan(const nacre_plan *plan, const nacre_planner *planner,
-                                       size_t dropped) {
+nacre_explanation *nacre_explain_plan(const nacre_plan *plan, const nacre_planner *planner,
+                                      const nacre_thread *thread) {
+    const nacre_work *work = &planner->work;
+    size_t reached = (work->frame ? &work->expanded : &work->records)->count;
     nacre_explanation *e = nacre_alloc_zeroed(1, sizeof *e);
     if (!e) {
         return NULL;
@@ -93,7 +95,7 @@ static nacre_explanation *explain_plan(const nacre_plan *plan, const nacre_plann
     e->live_lower_bound = plan->live_bound;
     e->variable_bytes = plan->variable_bytes;
     e->records = (size_t)plan->record_count;
-    e->dropped = dropped;
+    e->dropped = thread->pending > reached ? (size_t)thread->pending - reached : 0;
     e->fused = (size_t)plan->fused;
     return e;
 }
@@ -117,15 +119,23 @@ nacre_explanation *nacre_explain(nacre_tensor *t) {
     nacre_work *work = &planner->work;
     nacre_explanation *explanation = NULL;
     if (nacre_work_gather(work, thread, nacre_thread_backend(thread), &t, 1) == NACRE_OK) {
-        const nacre_list *recorded = work->frame ? &work->expanded : &work->records;
-        size_t reached = recorded->count;
-        size_t dropped = thread->pending > reached ? thread->pending - reached : 0;
         nacre_plan *plan = nacre_plan_for(planner, thread);
-        explanation = plan ? explain_plan(plan, planner, dropped) : NULL;
+        explanation = plan ? nacre_explain_plan(plan, planner, thread) : NULL;
     }
     nacre_work_finish(work);
     thread->evaluating = false;
     return explanation;
+}
+
+nacre_status nacre_explain_next(nacre_explanation **out) {
+    nacre_thread *thread = nacre_this_thread();
+    nacre_planner *planner = thread ? nacre_planner_get(thread) : NULL;
+    if (!planner) {
+        return NACRE_OUT_OF_MEMORY;
+    }
+    *out = NULL;
+    planner->explain_to = out;
+    return NACRE_OK;
 }
 
 void nacre_explanation_free(nacre_explanation *explanation) {

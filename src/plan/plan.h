@@ -121,6 +121,7 @@ typedef struct nacre_planner {
     nacre_list storages; /* of the roots of the evaluation at hand */
     nacre_plan_stats stats;
     bool churn_logged;
+    nacre_explanation **explain_to; /* see nacre_explain_next; NULL: evaluations run */
 } nacre_planner;
 
 nacre_planner *nacre_planner_get(nacre_thread *thread); /* NULL: no memory, error set */
@@ -161,6 +162,13 @@ void nacre_plan_positions(nacre_plan *plan);
 /* cache.c */
 nacre_plan *nacre_cache_find(nacre_planner *planner, const nacre_work *work, uint64_t hash);
 void nacre_cache_add(nacre_planner *planner, nacre_plan *plan);
+
+/* explain.c */
+nacre_explanation *nacre_explain_plan(const nacre_plan *plan, const nacre_planner *planner,
+                                      const nacre_thread *thread);
+/* The calling thread's next evaluation is explained to *out (NULL: no memory) instead of run: it ends with
+   NACRE_CANCELLED before its first effect. For calls that record and evaluate in one, such as a step. */
+nacre_status nacre_explain_next(nacre_explanation **out);
 
 const nacre_backend_table *nacre_thread_backend(const nacre_thread *thread);
 
