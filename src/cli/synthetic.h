@@ -1,0 +1,27 @@
+/* A training step on made-up samples: what explain shows and bench times. */
+#ifndef NACRE_CLI_SYNTHETIC_H
+#define NACRE_CLI_SYNTHETIC_H
+
+#include "cli/settings.h"
+
+#include <nacre/plan.h>
+
+/* Largest batch: its pixels take 313 MB. */
+enum { NACRE_CLI_MOST_SYNTHETIC = 100000 };
+
+typedef struct nacre_cli_synthetic {
+    nacre_model *model; /* of the recipe's defaults */
+    nacre_batch batch;  /* lies in memory; the thread's outermost scope owns it */
+} nacre_cli_synthetic;
+
+/* Release with nacre_cli_synthetic_free, also after a failure. */
+nacre_status nacre_cli_synthetic_make(const nacre_cli_recipe *recipe, int64_t batch_size,
+                                      nacre_cli_synthetic *out);
+void nacre_cli_synthetic_free(nacre_cli_synthetic *synthetic);
+
+/* One step, as nacre_fit takes it. */
+nacre_status nacre_cli_synthetic_step(nacre_cli_synthetic *synthetic);
+/* The plan of that step; nothing is computed. NULL on error. */
+nacre_explanation *nacre_cli_synthetic_explain(nacre_cli_synthetic *synthetic);
+
+#endif
