@@ -17,18 +17,23 @@ enum { FILES = 4, SIDE = 28, CLASSES = 10, FOLDER_BYTES = sizeof((nacre_mnist *)
 
 enum { TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS };
 
-/* Some unpackers turn the last dash into a dot. */
-static const char *const file_names[FILES][2] = {
-    {"train-images-idx3-ubyte", "train-images.idx3-ubyte"},
-    {"train-labels-idx1-ubyte", "train-labels.idx1-ubyte"},
-    {"t10k-images-idx3-ubyte", "t10k-images.idx3-ubyte"},
-    {"t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte"},
+/* Some unpackers turn a dash into a dot; packed or not is told by a file's content. */
+enum { FORMS = 4, PATH_BYTES = FOLDER_BYTES + 32 };
+static const char *const file_names[FILES][FORMS] = {
+    {"train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "train-images.idx3-ubyte",
+     "train-images.idx3-ubyte.gz"},
+    {"train-labels-idx1-ubyte", "train-labels-idx1-ubyte.gz", "train-labels.idx1-ubyte",
+     "train-labels.idx1-ubyte.gz"},
+    {"t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz", "t10k-images.idx3-ubyte",
+     "t10k-images.idx3-ubyte.gz"},
+    {"t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte.gz", "t10k-labels.idx1-ubyte",
+     "t10k-labels.idx1-ubyte.gz"},
 };
 
 /* A folder that holds some of the four files. */
 typedef struct place {
     char folder[FOLDER_BYTES];
-    char path[FILES][FOLDER_BYTES + 32]; /* "" if absent */
+    const char *name[FILES]; /* NULL: absent */
     int found;
 } place;
 
@@ -55,23 +60,22 @@ static bool join(char folder[FOLDER_BYTES], const char *base, const char *below)
 
 static void look_in(place *p)
 {
+    char path[PATH_BYTES];
     p->found = 0;
     for (int f = 0; f < FILES; f++) {
-        bool found = false;
-        for (int form = 0; form < 4 && !found; form++) {
-            snprintf(p->path[f], sizeof p->path[f], "%s/%s%s", p->folder, file_names[f][form / 2],
-                     form % 2 ? ".gz" : "");
-            found = is_file(p->path[f]);
+        p->name[f] = NULL;
+        for (int form = 0; form < FORMS && !p->name[f]; form++) {
+            snprintf(path, sizeof path, "%s/%s", p->folder, file_names[f][form]);
+            if (is_file(path)) p->name[f] = file_names[f][form];
         }
-        if (!found) p->path[f][0] = '\0';
-        p->found += found;
+        p->found += p->name[f] != NULL;
     }
 }
 
 static const char *first_missing(const place *p)
 {
     for (int f = 0; f < FILES; f++) {
-        if (!p->path[f][0]) return file_names[f][0];
+        if (!p->name[f]) return file_names[f][0];
     }
     return "";
 }
@@ -169,8 +173,11 @@ static nacre_status check_labels(const char *path, const nacre_idx *idx, const c
 }
 
 /* Images and labels of one split, checked; the caller owns both arrays. */
-static nacre_status load_split(const char *images_path, const char *labels_path, nacre_images *out)
+static nacre_status load_split(const place *p, int images_file, int labels_file, nacre_images *out)
 {
+    char images_path[PATH_BYTES], labels_path[PATH_BYTES];
+    snprintf(images_path, sizeof images_path, "%s/%s", p->folder, p->name[images_file]);
+    snprintf(labels_path, sizeof labels_path, "%s/%s", p->folder, p->name[labels_file]);
     nacre_idx images = {0}, labels = {0};
     nacre_status status = nacre_idx_load(images_path, &images);
     if (status == NACRE_OK) status = check_images(images_path, &images);
@@ -206,11 +213,11 @@ static nacre_status finish(nacre_mnist *out)
 static nacre_status open_place(const place *p, const nacre_mnist_options *o, nacre_mnist *out)
 {
     nacre_images train, test;
-    nacre_status status = load_split(p->path[TRAIN_IMAGES], p->path[TRAIN_LABELS], &train);
+    nacre_status status = load_split(p, TRAIN_IMAGES, TRAIN_LABELS, &train);
     if (status != NACRE_OK) return status;
     out->train = make_set(&train, o);
     if (!out->train) return finish(out);
-    status = load_split(p->path[TEST_IMAGES], p->path[TEST_LABELS], &test);
+    status = load_split(p, TEST_IMAGES, TEST_LABELS, &test);
     if (status != NACRE_OK) {
         nacre_mnist_close(out);
         return status;
@@ -254,7 +261,8 @@ static nacre_status open_elsewhere(const nacre_mnist_options *o, place *p, nacre
         if (status == NACRE_CANCELLED) return nacre_fail(status, "mnist: the download was cancelled");
         if (status == NACRE_OK) {
             look_in(p);
-            return open_place(p, o, out);
+            if (p->found == FILES) return open_place(p, o, out);
+            snprintf(reason, sizeof reason, "another program removed the files again");
         }
     }
     nacre_log("warning: MNIST was not found and not downloaded (%s): using drawn digits instead; for the "
