@@ -288,6 +288,12 @@ static nacre_status through_decomposition(nacre_gradient *g, const nacre_record 
         }
     }
     pass inner = {.mark = ++nacre_this_thread()->marks_made, .file = g->file, .line = g->line};
+    /* The inner pass ends at the copies: past them it would take the outer pass's cotangents away. */
+    for (int i = 0; i < record->inputs; i++) {
+        if (expansion.in[i] && expansion.in[i]->value) {
+            expansion.in[i]->value->record->mark = inner.mark;
+        }
+    }
     nacre_status status = run_pass(&inner, starts, cotangents, count);
     for (int i = 0; status == NACRE_OK && i < record->inputs; i++) {
         if (expansion.in[i] && expansion.in[i]->value && expansion.in[i]->value->cotangent) {
