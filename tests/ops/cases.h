@@ -1,0 +1,467 @@
+/* The cases of every op: how to call it, on which shapes, dtypes and values. Tests run each over layouts,
+   backends, gradients and golden values. */
+#ifndef NACRE_TESTS_OPS_CASES_H
+#define NACRE_TESTS_OPS_CASES_H
+
+#include "ops/common.h"
+#include "ops/update.h"
+#include <nacre/nacre.h>
+
+/* What an input holds. */
+typedef enum case_kind {
+    KIND_VALUE,    /* of the dtype under test, either sign */
+    KIND_POSITIVE, /* of the dtype under test, away from 0 */
+    KIND_INDEX,    /* i64 below `bound` */
+    KIND_BOOL,
+    KIND_STEP, /* an i64 scalar: 3 */
+} case_kind;
+
+enum {
+    ON_F32 = 1 << NACRE_F32,
+    ON_F64 = 1 << NACRE_F64,
+    ON_FLOATS = ON_F32 | ON_F64,
+    ON_NUMBERS = ON_FLOATS | 1 << NACRE_I32 | 1 << NACRE_I64 | 1 << NACRE_U8,
+    ON_ALL = ON_NUMBERS | 1 << NACRE_BOOL,
+};
+
+enum { CASE_INPUTS = 6 };
+
+struct nacre_op_case {
+    const char *op;
+    const char *label; /* distinguishes cases of one op; golden values are found by op and label */
+    nacre_tensor *(*apply)(nacre_tensor *const *in);
+    int inputs;
+    nacre_shape shape[CASE_INPUTS];
+    case_kind kind[CASE_INPUTS];
+    unsigned dtypes;
+    /* Order of derivatives to check against differences: 0 none, 1, or 2 for smooth ops. */
+    int derivatives;
+    int64_t bound;
+};
+
+#define HERE "cases.h", __LINE__
+#define S(...) NACRE_SHAPE(__VA_ARGS__)
+
+/* ---- calls ---- */
+
+#define UNARY(name, call)                                                                          \
+    static nacre_tensor *name(nacre_tensor *const *in) { return call; }
+UNARY(do_copy, nacre_record_unary(&nacre_op_copy, in[0], HERE))
+UNARY(do_cast_f32, nacre_cast(in[0], NACRE_F32))
+UNARY(do_cast_f64, nacre_cast(in[0], NACRE_F64))
+UNARY(do_cast_i32, nacre_cast(in[0], NACRE_I32))
+UNARY(do_cast_i64, nacre_cast(in[0], NACRE_I64))
+UNARY(do_cast_u8, nacre_cast(in[0], NACRE_U8))
+UNARY(do_cast_bool, nacre_cast(in[0], NACRE_BOOL))
+UNARY(do_reshape, nacre_reshape(in[0], S(3, -1)))
+UNARY(do_reshape_flat, nacre_reshape(in[0], S(-1)))
+UNARY(do_permute, nacre_permute(in[0], NACRE_AXES(2, 0, 1)))
+UNARY(do_transpose, nacre_transpose(in[0], -2, -1))
+UNARY(do_slice, nacre_slice(in[0], 1, 1, 6, 2))
+UNARY(do_slice_first, nacre_slice(in[0], 0, 1, -1, 1))
+UNARY(do_slice_empty, nacre_slice(in[0], 0, 2, 2, 1))
+UNARY(do_broadcast, nacre_broadcast_to(in[0], S(2, 3, 5)))
+UNARY(do_add, nacre_add(in[0], in[1]))
+UNARY(do_sub, nacre_sub(in[0], in[1]))
+UNARY(do_mul, nacre_mul(in[0], in[1]))
+UNARY(do_div, nacre_div(in[0], in[1]))
+UNARY(do_pow, nacre_pow(in[0], in[1]))
+UNARY(do_square, nacre_pow_scalar(in[0], 2))
+UNARY(do_maximum, nacre_maximum(in[0], in[1]))
+UNARY(do_minimum, nacre_minimum(in[0], in[1]))
+UNARY(do_equal, nacre_equal(in[0], in[1]))
+UNARY(do_not_equal, nacre_not_equal(in[0], in[1]))
+UNARY(do_less, nacre_less(in[0], in[1]))
+UNARY(do_less_equal, nacre_less_equal(in[0], in[1]))
+UNARY(do_greater, nacre_greater(in[0], in[1]))
+UNARY(do_greater_equal, nacre_greater_equal(in[0], in[1]))
+UNARY(do_neg, nacre_neg(in[0]))
+UNARY(do_exp, nacre_exp(in[0]))
+UNARY(do_log, nacre_log(in[0]))
+UNARY(do_sqrt, nacre_sqrt(in[0]))
+UNARY(do_relu, nacre_f_relu(in[0]))
+UNARY(do_relu_backward, nacre_record_binary(&nacre_op_relu_backward, in[0], in[1], HERE))
+UNARY(do_where, nacre_where(in[0], in[1], in[2]))
+UNARY(do_sum, nacre_sum(in[0]))
+UNARY(do_sum_last, nacre_sum(in[0], .axes = NACRE_AXES(-1)))
+UNARY(do_sum_first, nacre_sum(in[0], .axes = NACRE_AXES(0), .keepdims = true))
+UNARY(do_sum_outer, nacre_sum(in[0], .axes = NACRE_AXES(0, 2)))
+UNARY(do_mean, nacre_mean(in[0]))
+UNARY(do_mean_last, nacre_mean(in[0], .axes = NACRE_AXES(-1), .keepdims = true))
+UNARY(do_max, nacre_max(in[0]))
+UNARY(do_max_first, nacre_max(in[0], .axes = NACRE_AXES(0)))
+UNARY(do_max_last, nacre_max(in[0], .axes = NACRE_AXES(-1), .keepdims = true))
+UNARY(do_min, nacre_min(in[0]))
+UNARY(do_min_first, nacre_min(in[0], .axes = NACRE_AXES(0)))
+UNARY(do_min_last, nacre_min(in[0], .axes = NACRE_AXES(-1), .keepdims = true))
+UNARY(do_argmax, nacre_argmax(in[0]))
+UNARY(do_argmax_first, nacre_argmax(in[0], .axes = NACRE_AXES(0)))
+UNARY(do_argmax_last, nacre_argmax(in[0], .axes = NACRE_AXES(-1), .keepdims = true))
+UNARY(do_argmin, nacre_argmin(in[0]))
+UNARY(do_argmin_first, nacre_argmin(in[0], .axes = NACRE_AXES(0)))
+UNARY(do_argmin_last, nacre_argmin(in[0], .axes = NACRE_AXES(-1), .keepdims = true))
+UNARY(do_matmul, nacre_matmul(in[0], in[1]))
+UNARY(do_matmul_bt, nacre_matmul(in[0], nacre_transpose(in[1], -2, -1)))
+UNARY(do_matmul_at, nacre_matmul(nacre_transpose(in[0], -2, -1), in[1]))
+UNARY(do_linear, nacre_f_linear(in[0], in[1], in[2]))
+UNARY(do_linear_no_bias, nacre_f_linear(in[0], in[1], NULL))
+UNARY(do_softmax, nacre_f_softmax(in[0], -1))
+UNARY(do_softmax_first, nacre_f_softmax(in[0], 0))
+UNARY(do_log_softmax, nacre_f_log_softmax(in[0], -1))
+UNARY(do_log_softmax_first, nacre_f_log_softmax(in[0], 0))
+UNARY(do_cross_entropy, nacre_f_cross_entropy(in[0], in[1]))
+UNARY(do_mse, nacre_f_mse(in[0], in[1]))
+UNARY(do_gather, nacre_gather(in[0], in[1]))
+UNARY(do_one_hot, nacre_one_hot(in[0], 7, NACRE_F32))
+UNARY(do_one_hot_bool, nacre_one_hot(in[0], 7, NACRE_BOOL))
+#undef UNARY
+
+static nacre_tensor *do_unslice(nacre_tensor *const *in) {
+    nacre_recording r = {
+        .op = &nacre_op_unslice,
+        .inputs = 1,
+        .in = {in[0]},
+        .attrs = {[NACRE_SLICE_AXIS] = {.i = 1},
+                  [NACRE_SLICE_STEP] = {.i = 2},
+                  [NACRE_SLICE_START] = {.i = 1}},
+        .wanted = {.ndim = 2, .dims = {nacre_size(in[0], 0), 2 * nacre_size(in[0], 1) + 1}}};
+    return nacre_record_one(&r);
+}
+
+static nacre_tensor *do_scatter(nacre_tensor *const *in) {
+    nacre_shape table = nacre_shape_of(in[0]);
+    int lead = nacre_ndim(in[1]);
+    nacre_recording r = {.op = &nacre_op_scatter_rows,
+                         .inputs = 2,
+                         .in = {in[0], in[1]},
+                         .wanted = {.ndim = 1, .dims = {6}}};
+    for (int i = lead; i < table.ndim; i++) r.wanted.dims[r.wanted.ndim++] = table.dims[i];
+    return nacre_record_one(&r);
+}
+
+static nacre_tensor *backward_of(const nacre_op *op, nacre_tensor *const *in, int64_t axis) {
+    nacre_recording r = {.op = op, .inputs = 2, .in = {in[0], in[1]}, .attrs = {{.i = axis}}};
+    return nacre_record_one(&r);
+}
+
+static nacre_tensor *do_softmax_backward(nacre_tensor *const *in) {
+    return backward_of(&nacre_op_softmax_backward, in, -1);
+}
+
+static nacre_tensor *do_softmax_backward_first(nacre_tensor *const *in) {
+    return backward_of(&nacre_op_softmax_backward, in, 0);
+}
+
+static nacre_tensor *do_log_softmax_backward(nacre_tensor *const *in) {
+    return backward_of(&nacre_op_log_softmax_backward, in, -1);
+}
+
+static nacre_tensor *do_log_softmax_backward_first(nacre_tensor *const *in) {
+    return backward_of(&nacre_op_log_softmax_backward, in, 0);
+}
+
+static nacre_tensor *do_cross_entropy_backward(nacre_tensor *const *in) {
+    nacre_recording r = {
+        .op = &nacre_op_cross_entropy_backward, .inputs = 3, .in = {in[0], in[1], in[2]}};
+    return nacre_record_one(&r);
+}
+
+/* Inputs p, g, velocity, ok; `which` output. */
+static nacre_tensor *sgd(nacre_tensor *p, nacre_tensor *g, nacre_tensor *velocity, nacre_tensor *ok,
+                         int which) {
+    nacre_tensor *out[NACRE_MAX_OUTPUTS];
+    nacre_recording r = {.op = &nacre_op_sgd_update,
+                         .inputs = 4,
+                         .in = {p, g, velocity, ok},
+                         .attrs = {[NACRE_SGD_LR] = {.f = 0.1},
+                                   [NACRE_SGD_MOMENTUM] = {.f = 0.9},
+                                   [NACRE_SGD_WEIGHT_DECAY] = {.f = 0.01},
+                                   [NACRE_SGD_HAS_MOMENTUM] = {.i = velocity != NULL}}};
+    nacre_record_many(&r, out);
+    return out[which];
+}
+
+static nacre_tensor *do_sgd(nacre_tensor *const *in) { return sgd(in[0], in[1], in[2], NULL, 0); }
+
+static nacre_tensor *do_sgd_velocity(nacre_tensor *const *in) {
+    return sgd(in[0], in[1], in[2], NULL, 1);
+}
+
+static nacre_tensor *do_sgd_plain(nacre_tensor *const *in) {
+    return sgd(in[0], in[1], NULL, NULL, 0);
+}
+
+static nacre_tensor *do_sgd_ok(nacre_tensor *const *in) {
+    return sgd(in[0], in[1], NULL, in[2], 0);
+}
+
+/* Inputs p, g, m, v, step and ok or NULL; `which` output. */
+static nacre_tensor *adam(nacre_tensor *const *in, nacre_tensor *ok, int which) {
+    nacre_tensor *out[NACRE_MAX_OUTPUTS];
+    nacre_recording r = {.op = &nacre_op_adam_update,
+                         .inputs = 6,
+                         .in = {in[0], in[1], in[2], in[3], in[4], ok},
+                         .attrs = {[NACRE_ADAM_LR] = {.f = 0.01},
+                                   [NACRE_ADAM_BETA1] = {.f = 0.9},
+                                   [NACRE_ADAM_BETA2] = {.f = 0.999},
+                                   [NACRE_ADAM_EPSILON] = {.f = 1e-8},
+                                   [NACRE_ADAM_WEIGHT_DECAY] = {.f = 0.1}}};
+    nacre_record_many(&r, out);
+    return out[which];
+}
+
+static nacre_tensor *do_adam(nacre_tensor *const *in) { return adam(in, NULL, 0); }
+
+static nacre_tensor *do_adam_m(nacre_tensor *const *in) { return adam(in, NULL, 1); }
+
+static nacre_tensor *do_adam_v(nacre_tensor *const *in) { return adam(in, NULL, 2); }
+
+static nacre_tensor *do_adam_ok(nacre_tensor *const *in) { return adam(in, in[5], 0); }
+
+/* ---- the table ---- */
+
+/* Shapes as initialisers: compound literals are no constants. */
+#define D(...)                                                                                     \
+    {                                                                                              \
+        .ndim = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dims = { __VA_ARGS__ } \
+    }
+#define D0                                                                                         \
+    { .ndim = 0 }
+
+#define V KIND_VALUE
+#define P KIND_POSITIVE
+#define I KIND_INDEX
+#define B KIND_BOOL
+
+/* Broadcasting in every way, and the extents that loops get wrong. */
+#define BINARY_CASES(op, apply, kind_a, kind_b, dtypes, order)                                     \
+    {op, "", apply, 2, {D(3, 5), D(3, 5)}, {kind_a, kind_b}, dtypes, order, 0},                    \
+        {op, "row", apply, 2, {D(3, 5), D(5)}, {kind_a, kind_b}, dtypes, order, 0},                \
+        {op, "outer", apply, 2, {D(3, 1), D(1, 33)}, {kind_a, kind_b}, dtypes, 0, 0},              \
+        {op, "scalar", apply, 2, {D0, D(2, 3)}, {kind_a, kind_b}, dtypes, order, 0},               \
+        {op, "scalars", apply, 2, {D0, D0}, {kind_a, kind_b}, dtypes, order, 0},                   \
+        {op, "empty", apply, 2, {D(0, 3), D(3)}, {kind_a, kind_b}, dtypes, 0, 0},                  \
+        {op, "ones", apply, 2, {D(1), D(1, 1)}, {kind_a, kind_b}, dtypes, order, 0},               \
+        {op, "odd", apply, 2, {D(1031), D(1031)}, {kind_a, kind_b}, dtypes, 0, 0}, {               \
+        op, "deep", apply, 2, {D(2, 1, 3, 1, 2), D(3, 1, 4, 1)}, {kind_a, kind_b}, dtypes, 0, 0    \
+    }
+
+#define UNARY_CASES(op, apply, kind, dtypes, order)                                                \
+    {op, "", apply, 1, {D(3, 5)}, {kind}, dtypes, order, 0},                                       \
+        {op, "scalar", apply, 1, {D0}, {kind}, dtypes, order, 0},                                  \
+        {op, "empty", apply, 1, {D(2, 0)}, {kind}, dtypes, 0, 0},                                  \
+        {op, "one", apply, 1, {D(1, 1)}, {kind}, dtypes, order, 0},                                \
+        {op, "odd", apply, 1, {D(1031)}, {kind}, dtypes, 0, 0}, {                                  \
+        op, "deep", apply, 1, {D(2, 1, 3, 2)}, {kind}, dtypes, 0, 0                                \
+    }
+
+#define REDUCE_CASES(op, all, first, last, dtypes, order)                                          \
+    {op, "", all, 1, {D(3, 5)}, {V}, dtypes, order, 0},                                            \
+        {op, "first", first, 1, {D(3, 5)}, {V}, dtypes, order, 0},                                 \
+        {op, "last", last, 1, {D(3, 5)}, {V}, dtypes, order, 0},                                   \
+        {op, "one", last, 1, {D(1, 1)}, {V}, dtypes, order, 0},                                    \
+        {op, "vector", all, 1, {D(37)}, {V}, dtypes, 0, 0},                                        \
+        {op, "long rows", last, 1, {D(3, 1031)}, {V}, dtypes, 0, 0},                               \
+        {op, "long columns", first, 1, {D(259, 7)}, {V}, dtypes, 0, 0},                            \
+        {op, "middle", first, 1, {D(4, 3, 5)}, {V}, dtypes, order, 0}, {                           \
+        op, "no results", last, 1, {D(0, 3)}, {V}, dtypes, 0, 0                                    \
+    }
+
+static const nacre_op_case cases[] = {
+    UNARY_CASES("copy", do_copy, V, ON_ALL, 2),
+    {"cast", "f32", do_cast_f32, 1, {D(3, 5)}, {V}, ON_ALL, 0, 0},
+    {"cast", "f64", do_cast_f64, 1, {D(3, 5)}, {V}, ON_ALL, 2, 0},
+    {"cast", "i32", do_cast_i32, 1, {D(3, 5)}, {V}, ON_ALL, 0, 0},
+    {"cast", "i64", do_cast_i64, 1, {D(3, 5)}, {V}, ON_ALL, 0, 0},
+    {"cast", "u8", do_cast_u8, 1, {D(3, 5)}, {P}, ON_ALL, 0, 0},
+    {"cast", "bool", do_cast_bool, 1, {D(37)}, {V}, ON_ALL, 0, 0},
+    {"cast", "empty", do_cast_i32, 1, {D(0)}, {V}, ON_ALL, 0, 0},
+    {"reshape", "", do_reshape, 1, {D(2, 6)}, {V}, ON_ALL, 2, 0},
+    {"reshape", "flat", do_reshape_flat, 1, {D(3, 1, 5)}, {V}, ON_ALL, 2, 0},
+    {"reshape", "scalar", do_reshape_flat, 1, {D0}, {V}, ON_ALL, 0, 0},
+    {"permute", "", do_permute, 1, {D(2, 3, 5)}, {V}, ON_ALL, 2, 0},
+    {"permute", "transpose", do_transpose, 1, {D(4, 3)}, {V}, ON_ALL, 2, 0},
+    {"permute", "empty", do_transpose, 1, {D(4, 0)}, {V}, ON_ALL, 0, 0},
+    {"slice", "", do_slice, 1, {D(3, 7)}, {V}, ON_ALL, 2, 0},
+    {"slice", "first", do_slice_first, 1, {D(4, 3)}, {V}, ON_ALL, 2, 0},
+    {"slice", "empty", do_slice_empty, 1, {D(4, 3)}, {V}, ON_ALL, 0, 0},
+    {"unslice", "", do_unslice, 1, {D(3, 4)}, {V}, ON_ALL, 2, 0},
+    {"unslice", "empty", do_unslice, 1, {D(3, 0)}, {V}, ON_ALL, 0, 0},
+    {"broadcast_to", "", do_broadcast, 1, {D(3, 1)}, {V}, ON_ALL, 2, 0},
+    {"broadcast_to", "scalar", do_broadcast, 1, {D0}, {V}, ON_ALL, 2, 0},
+
+    BINARY_CASES("add", do_add, V, V, ON_NUMBERS, 2),
+    BINARY_CASES("sub", do_sub, V, V, ON_NUMBERS, 2),
+    BINARY_CASES("mul", do_mul, V, V, ON_NUMBERS, 2),
+    BINARY_CASES("div", do_div, V, P, ON_NUMBERS, 2),
+    {"div", "by zero", do_div, 2, {D(65), D(65)}, {V, V}, ON_NUMBERS, 0, 0},
+    BINARY_CASES("pow", do_pow, P, V, ON_NUMBERS, 2),
+    {"pow", "negative base", do_pow, 2, {D(65), D(65)}, {V, V}, ON_NUMBERS, 0, 0},
+    {"pow", "square", do_square, 1, {D(3, 5)}, {V}, ON_NUMBERS, 2, 0},
+    BINARY_CASES("maximum", do_maximum, V, V, ON_ALL, 1),
+    BINARY_CASES("minimum", do_minimum, V, V, ON_ALL, 1),
+    BINARY_CASES("equal", do_equal, V, V, ON_ALL, 0),
+    BINARY_CASES("not_equal", do_not_equal, V, V, ON_ALL, 0),
+    BINARY_CASES("less", do_less, V, V, ON_ALL, 0),
+    BINARY_CASES("less_equal", do_less_equal, V, V, ON_ALL, 0),
+    BINARY_CASES("greater", do_greater, V, V, ON_ALL, 0),
+    BINARY_CASES("greater_equal", do_greater_equal, V, V, ON_ALL, 0),
+    UNARY_CASES("neg", do_neg, V, ON_NUMBERS, 2),
+    UNARY_CASES("exp", do_exp, V, ON_FLOATS, 2),
+    UNARY_CASES("log", do_log, P, ON_FLOATS, 2),
+    {"log", "negative", do_log, 1, {D(65)}, {V}, ON_FLOATS, 0, 0},
+    UNARY_CASES("sqrt", do_sqrt, P, ON_FLOATS, 2),
+    {"sqrt", "negative", do_sqrt, 1, {D(65)}, {V}, ON_FLOATS, 0, 0},
+    UNARY_CASES("relu", do_relu, V, ON_NUMBERS, 1),
+    {"relu_backward", "", do_relu_backward, 2, {D(3, 5), D(3, 5)}, {V, V}, ON_NUMBERS, 1, 0},
+    {"relu_backward", "odd", do_relu_backward, 2, {D(1031), D(1031)}, {V, V}, ON_NUMBERS, 0, 0},
+    {"relu_backward", "empty", do_relu_backward, 2, {D(0), D(0)}, {V, V}, ON_NUMBERS, 0, 0},
+    {"where", "", do_where, 3, {D(3, 5), D(3, 5), D(3, 5)}, {B, V, V}, ON_ALL, 2, 0},
+    {"where", "rows", do_where, 3, {D(3, 1), D(5), D(3, 5)}, {B, V, V}, ON_ALL, 2, 0},
+    {"where", "scalar", do_where, 3, {D0, D(2, 3), D0}, {B, V, V}, ON_ALL, 2, 0},
+    {"where", "odd", do_where, 3, {D(1031), D0, D(1031)}, {B, V, V}, ON_ALL, 0, 0},
+    {"where", "empty", do_where, 3, {D(0, 2), D(2), D(2)}, {B, V, V}, ON_ALL, 0, 0},
+
+    REDUCE_CASES("sum", do_sum, do_sum_first, do_sum_last, ON_ALL, 2),
+    {"sum", "outer", do_sum_outer, 1, {D(3, 4, 5)}, {V}, ON_ALL, 2, 0},
+    {"sum", "scalar", do_sum, 1, {D0}, {V}, ON_ALL, 2, 0},
+    {"sum", "nothing", do_sum, 1, {D(0, 3)}, {V}, ON_ALL, 0, 0},
+    {"sum", "empty rows", do_sum_last, 1, {D(3, 0)}, {V}, ON_ALL, 0, 0},
+    REDUCE_CASES("max", do_max, do_max_first, do_max_last, ON_ALL, 1),
+    REDUCE_CASES("min", do_min, do_min_first, do_min_last, ON_ALL, 1),
+    {"max", "scalar", do_max, 1, {D0}, {V}, ON_ALL, 1, 0},
+    REDUCE_CASES("mean", do_mean, do_mean_last, do_mean_last, ON_FLOATS, 2),
+    {"mean", "nothing", do_mean, 1, {D(0)}, {V}, ON_FLOATS, 0, 0},
+    REDUCE_CASES("argmax", do_argmax, do_argmax_first, do_argmax_last, ON_ALL, 0),
+    REDUCE_CASES("argmin", do_argmin, do_argmin_first, do_argmin_last, ON_ALL, 0),
+
+    {"matmul", "", do_matmul, 2, {D(3, 4), D(4, 5)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "b transposed", do_matmul_bt, 2, {D(3, 4), D(5, 4)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "a transposed", do_matmul_at, 2, {D(4, 3), D(4, 5)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "vectors", do_matmul, 2, {D(7), D(7)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "row", do_matmul, 2, {D(4), D(4, 3)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "column", do_matmul, 2, {D(3, 4), D(4)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "batched", do_matmul, 2, {D(2, 3, 4), D(2, 4, 2)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "broadcast", do_matmul, 2, {D(2, 1, 3, 4), D(3, 4, 2)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "one b", do_matmul, 2, {D(2, 3, 4), D(4, 2)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "one a", do_matmul, 2, {D(3, 4), D(2, 4, 2)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "no terms", do_matmul, 2, {D(3, 0), D(0, 5)}, {V, V}, ON_NUMBERS, 0, 0},
+    {"matmul", "no rows", do_matmul, 2, {D(0, 4), D(4, 5)}, {V, V}, ON_NUMBERS, 0, 0},
+    {"matmul", "one", do_matmul, 2, {D(1, 1), D(1, 1)}, {V, V}, ON_NUMBERS, 2, 0},
+    {"matmul", "odd", do_matmul, 2, {D(17, 31), D(31, 13)}, {V, V}, ON_NUMBERS, 0, 0},
+    {"matmul", "long", do_matmul, 2, {D(5, 777), D(777, 37)}, {V, V}, ON_FLOATS, 0, 0},
+    {"matmul", "wide", do_matmul, 2, {D(65, 70), D(70, 129)}, {V, V}, ON_FLOATS, 0, 0},
+    {"linear", "", do_linear, 3, {D(3, 4), D(5, 4), D(5)}, {V, V, V}, ON_FLOATS, 2, 0},
+    {"linear", "no bias", do_linear_no_bias, 2, {D(3, 4), D(5, 4)}, {V, V}, ON_FLOATS, 2, 0},
+    {"linear", "vector", do_linear, 3, {D(4), D(5, 4), D(5)}, {V, V, V}, ON_FLOATS, 2, 0},
+    {"linear", "deep", do_linear, 3, {D(2, 3, 4), D(5, 4), D(5)}, {V, V, V}, ON_FLOATS, 2, 0},
+    {"linear", "odd", do_linear, 3, {D(13, 67), D(35, 67), D(35)}, {V, V, V}, ON_FLOATS, 0, 0},
+    {"linear", "empty", do_linear, 3, {D(0, 4), D(5, 4), D(5)}, {V, V, V}, ON_FLOATS, 0, 0},
+
+#define SOFTMAX_CASES(op, apply, first)                                                            \
+    {op, "", apply, 1, {D(3, 5)}, {V}, ON_FLOATS, 2, 0},                                           \
+        {op, "first", first, 1, {D(3, 5)}, {V}, ON_FLOATS, 2, 0},                                  \
+        {op, "deep", apply, 1, {D(2, 3, 4)}, {V}, ON_FLOATS, 2, 0},                                \
+        {op, "odd", apply, 1, {D(9, 131)}, {V}, ON_FLOATS, 0, 0},                                  \
+        {op, "one", apply, 1, {D(1, 1)}, {V}, ON_FLOATS, 2, 0},                                    \
+        {op, "empty", apply, 1, {D(3, 0)}, {V}, ON_FLOATS, 0, 0}, {                                \
+        op, "no rows", apply, 1, {D(0, 3)}, {V}, ON_FLOATS, 0, 0                                   \
+    }
+#define SOFTMAX_BACKWARD_CASES(op, apply, first)                                                   \
+    {op, "", apply, 2, {D(3, 5), D(3, 5)}, {V, V}, ON_FLOATS, 2, 0},                               \
+        {op, "first", first, 2, {D(3, 5), D(3, 5)}, {V, V}, ON_FLOATS, 2, 0},                      \
+        {op, "odd", apply, 2, {D(9, 131), D(9, 131)}, {V, V}, ON_FLOATS, 0, 0}, {                  \
+        op, "empty", apply, 2, {D(3, 0), D(3, 0)}, {V, V}, ON_FLOATS, 0, 0                         \
+    }
+    SOFTMAX_CASES("softmax", do_softmax, do_softmax_first),
+    SOFTMAX_CASES("log_softmax", do_log_softmax, do_log_softmax_first),
+    SOFTMAX_BACKWARD_CASES("softmax_backward", do_softmax_backward, do_softmax_backward_first),
+    SOFTMAX_BACKWARD_CASES("log_softmax_backward", do_log_softmax_backward,
+                           do_log_softmax_backward_first),
+    {"cross_entropy", "", do_cross_entropy, 2, {D(4, 5), D(4)}, {V, I}, ON_FLOATS, 2, 5},
+    {"cross_entropy", "rows", do_cross_entropy, 2, {D(4, 5), D(4, 5)}, {V, P}, ON_FLOATS, 2, 0},
+    {"cross_entropy", "one", do_cross_entropy, 2, {D(1, 3), D(1)}, {V, I}, ON_FLOATS, 2, 3},
+    {"cross_entropy", "odd", do_cross_entropy, 2, {D(67, 10), D(67)}, {V, I}, ON_FLOATS, 0, 10},
+    {"cross_entropy_backward",
+     "",
+     do_cross_entropy_backward,
+     3,
+     {D(4, 5), D(4), D0},
+     {V, I, V},
+     ON_FLOATS,
+     2,
+     5},
+    {"cross_entropy_backward",
+     "rows",
+     do_cross_entropy_backward,
+     3,
+     {D(4, 5), D(4, 5), D0},
+     {V, P, V},
+     ON_FLOATS,
+     2,
+     0},
+    {"cross_entropy_backward",
+     "odd",
+     do_cross_entropy_backward,
+     3,
+     {D(67, 10), D(67), D0},
+     {V, I, V},
+     ON_FLOATS,
+     0,
+     10},
+    {"mse", "", do_mse, 2, {D(3, 5), D(3, 5)}, {V, V}, ON_FLOATS, 2, 0},
+    {"mse", "odd", do_mse, 2, {D(1031), D(1031)}, {V, V}, ON_FLOATS, 0, 0},
+    {"gather", "", do_gather, 2, {D(6, 3), D(4)}, {V, I}, ON_ALL, 2, 6},
+    {"gather", "grid", do_gather, 2, {D(6, 2, 2), D(2, 3)}, {V, I}, ON_ALL, 2, 6},
+    {"gather", "vector", do_gather, 2, {D(6), D(5)}, {V, I}, ON_ALL, 2, 6},
+    {"gather", "one row", do_gather, 2, {D(6, 3), D0}, {V, I}, ON_ALL, 2, 6},
+    {"gather", "no rows", do_gather, 2, {D(6, 3), D(0)}, {V, I}, ON_ALL, 0, 6},
+    {"scatter_rows", "", do_scatter, 2, {D(8, 3), D(8)}, {V, I}, ON_NUMBERS, 2, 6},
+    {"scatter_rows", "grid", do_scatter, 2, {D(2, 3, 2), D(2, 3)}, {V, I}, ON_NUMBERS, 2, 6},
+    {"scatter_rows", "wide", do_scatter, 2, {D(9, 131), D(9)}, {V, I}, ON_NUMBERS, 0, 6},
+    {"scatter_rows", "no rows", do_scatter, 2, {D(0, 3), D(0)}, {V, I}, ON_NUMBERS, 0, 6},
+    {"one_hot", "", do_one_hot, 1, {D(5)}, {I}, ON_F32, 0, 7},
+    {"one_hot", "bool", do_one_hot_bool, 1, {D(2, 3)}, {I}, ON_F32, 0, 7},
+    {"one_hot", "scalar", do_one_hot, 1, {D0}, {I}, ON_F32, 0, 7},
+    {"one_hot", "empty", do_one_hot, 1, {D(0)}, {I}, ON_F32, 0, 7},
+
+    {"sgd_update", "", do_sgd, 3, {D(3, 5), D(3, 5), D(3, 5)}, {V, V, V}, ON_FLOATS, 0, 0},
+    {"sgd_update",
+     "velocity",
+     do_sgd_velocity,
+     3,
+     {D(3, 5), D(3, 5), D(3, 5)},
+     {V, V, V},
+     ON_FLOATS,
+     0,
+     0},
+    {"sgd_update", "plain", do_sgd_plain, 2, {D(1031), D(1031)}, {V, V}, ON_FLOATS, 0, 0},
+    {"sgd_update", "ok", do_sgd_ok, 3, {D(3, 5), D(3, 5), D0}, {V, V, B}, ON_FLOATS, 0, 0},
+    {"sgd_update", "empty", do_sgd, 3, {D(0), D(0), D(0)}, {V, V, V}, ON_FLOATS, 0, 0},
+#define ADAM_SHAPES                                                                                \
+    {D(3, 7), D(3, 7), D(3, 7), D(3, 7), D0}, { V, V, V, P, KIND_STEP }
+    {"adam_update", "", do_adam, 5, ADAM_SHAPES, ON_FLOATS, 0, 0},
+    {"adam_update", "m", do_adam_m, 5, ADAM_SHAPES, ON_FLOATS, 0, 0},
+    {"adam_update", "v", do_adam_v, 5, ADAM_SHAPES, ON_FLOATS, 0, 0},
+    {"adam_update",
+     "ok",
+     do_adam_ok,
+     6,
+     {D(37), D(37), D(37), D(37), D0, D0},
+     {V, V, V, P, KIND_STEP, B},
+     ON_FLOATS,
+     0,
+     0},
+};
+
+enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
+
+#undef V
+#undef P
+#undef I
+#undef B
+
+/* Ops that take no inputs have tests of their own, in test_create.c. */
+static const char *const ops_without_cases[] = {"leaf", "full", "eye", "arange", "rand", "randn"};
+
+#endif
