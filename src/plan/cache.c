@@ -172,7 +172,7 @@ static void warn_of_churn(nacre_planner *planner, const nacre_plan *plan) {
         for (int d = 0; d < a->ndim && a->ndim == b->ndim; d++) {
             if (a->dims[d] != b->dims[d]) {
                 planner->churn_logged = true;
-                nacre_log("nacre: %d plans differ in one extent only (axis %d: %lld, %lld, ...); "
+                nacre_log("%d plans differ in one extent only (axis %d: %lld, %lld, ...); "
                           "each new value is planned anew, so pad or bucket it",
                           alike + 1, d, (long long)b->dims[d], (long long)a->dims[d]);
                 return;

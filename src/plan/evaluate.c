@@ -267,5 +267,9 @@ nacre_status nacre_evaluate_now(nacre_tensor *const *tensors, size_t count) {
     nacre_work_finish(&planner->work);
     release_storages(planner);
     thread->evaluating = false;
+    /* A stale value that was asked for is its asker's fault; anything else would fail again and again. */
+    if (status != NACRE_OK && !(status == NACRE_STALE && count > 0)) {
+        nacre_rollback(thread);
+    }
     return status;
 }

@@ -7,6 +7,10 @@
 size_t nacre_record_bytes(int outputs);
 nacre_record *nacre_record_new(const nacre_op *op, int outputs); /* zeroed; NULL: no memory */
 void nacre_value_add_reader(nacre_value *value);
+void nacre_value_drop_reader(nacre_value *value);
+/* Past this many pending records the runtime evaluates by itself. */
+#define NACRE_PENDING_LIMIT 65536
+nacre_status nacre_evaluate_overflow(nacre_thread *thread);
 nacre_tensor *nacre_error_copy(nacre_tensor *error); /* another handle of the same error */
 
 #endif

@@ -8,9 +8,6 @@
 
 #include <string.h>
 
-/* Past this many pending records the runtime evaluates by itself. */
-#define PENDING_LIMIT 65536
-
 static int output_count(const nacre_op *op) {
     return op->outputs ? op->outputs : 1;
 }
@@ -116,6 +113,19 @@ static void fill_error(nacre_tensor *error, int count, nacre_tensor **out) {
     }
 }
 
+nacre_status nacre_evaluate_overflow(nacre_thread *thread) {
+    if (thread->pending <= NACRE_PENDING_LIMIT || thread->evaluating || thread->capture) {
+        return NACRE_OK;
+    }
+    if (!thread->overflow_logged) {
+        thread->overflow_logged = true;
+        nacre_log("more than %d operations pending: evaluating them now; call nacre_eval "
+                  "or end a scope in long loops",
+                  NACRE_PENDING_LIMIT);
+    }
+    return nacre_evaluate_now(NULL, 0);
+}
+
 /* Eager mode, and the bound on pending work. A failure turns the results into error tensors. */
 static void evaluate_early(nacre_thread *thread, int count, nacre_tensor **out) {
     if (thread->capture || thread->evaluating) {
@@ -124,14 +134,8 @@ static void evaluate_early(nacre_thread *thread, int count, nacre_tensor **out) 
     nacre_status status = NACRE_OK;
     if (thread->eager) {
         status = nacre_evaluate_now(out, (size_t)count);
-    } else if (thread->pending > PENDING_LIMIT && thread->frames == 0) {
-        if (!thread->overflow_logged) {
-            thread->overflow_logged = true;
-            nacre_log("nacre: more than %d operations pending: evaluating them now; "
-                      "call nacre_eval or end a scope in long loops",
-                      PENDING_LIMIT);
-        }
-        status = nacre_evaluate_now(NULL, 0);
+    } else if (thread->frames == 0) {
+        status = nacre_evaluate_overflow(thread);
     }
     if (status != NACRE_OK) {
         for (int i = 0; i < count; i++) {
@@ -166,7 +170,7 @@ void nacre_record_many(const nacre_recording *recording, nacre_tensor **out) {
         out[i] = nacre_tensor_for(&record->out[i]);
     }
     nacre_value_drop_handle(&record->out[0]);
-    if (thread->eager || thread->pending > PENDING_LIMIT) {
+    if (thread->eager || thread->pending > NACRE_PENDING_LIMIT) {
         evaluate_early(thread, count, out);
     }
 }

@@ -59,6 +59,8 @@ struct nacre_tensor {
     nacre_storage *variable;  /* where assignments go: fixed for life; NULL until needed */
     nacre_tensor *gradient;   /* slot, retained; NULL: wants none */
     nacre_tensor *dirty_previous, *dirty_next; /* assignments not evaluated yet */
+    nacre_value *before;      /* while dirty: what a failed evaluation goes back to; NULL: nothing */
+    bool before_set;          /* and slot_set then */
     struct nacre_thread *dirty_owner;
     bool immortal;            /* the out-of-memory tensor */
     bool is_slot;             /* is a gradient slot */
@@ -145,6 +147,9 @@ void nacre_pending_remove(nacre_record *record);
 /* t stands for v's value from here on; stored to t's own storage by the next evaluation. */
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line);
 void nacre_dirty_remove(nacre_tensor *t);
+/* After a failed evaluation: every pending assignment is forgotten, and pending work runs only when it is asked
+   for again. */
+void nacre_rollback(nacre_thread *thread);
 /* Adds g to a gradient slot. */
 nacre_status nacre_slot_add(nacre_tensor *slot, nacre_tensor *g, const char *file, int line);
 

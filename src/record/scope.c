@@ -1,7 +1,7 @@
 /* Handles and the scopes that own them. */
 #include "base/error.h"
 #include "base/memory.h"
-#include "record/record.h"
+#include "record/internal.h"
 
 #include <string.h>
 
@@ -207,4 +207,7 @@ void nacre_frame_end(nacre_scope frame, nacre_tensor *const *results, size_t cou
     }
     scopes_close(thread, frame);
     thread->frames--;
+    if (thread->frames == 0) {
+        nacre_evaluate_overflow(thread);
+    }
 }

@@ -155,9 +155,13 @@ void nacre_dirty_remove(nacre_tensor *t) {
     }
     t->dirty_previous = t->dirty_next = NULL;
     t->dirty_owner = NULL;
+    if (t->before) {
+        nacre_value_drop_reader(t->before);
+        t->before = NULL;
+    }
 }
 
-/* Variables are committed in the order of their first assignment; the list is newest first. */
+/* Notes that t is about to stand for another value; the first time, what it stood for before. */
 static void dirty_add(nacre_thread *thread, nacre_tensor *t) {
     if (t->dirty_owner) {
         return;
@@ -169,6 +173,11 @@ static void dirty_add(nacre_thread *thread, nacre_tensor *t) {
         thread->dirty->dirty_previous = t;
     }
     thread->dirty = t;
+    t->before = t->value;
+    t->before_set = t->slot_set;
+    if (t->before) {
+        nacre_value_add_reader(t->before);
+    }
 }
 
 /* Puts `value` in the place of t's present one. */
@@ -218,15 +227,40 @@ nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, in
             atomic_load_explicit(&old->handles, memory_order_relaxed) == 1) {
             t->variable = nacre_storage_retain(old->storage);
         }
+        dirty_add(thread, t);
         replace_value(t, value);
         value->variable = t;
-        dirty_add(thread, t);
     }
     nacre_frame_end(frame, NULL, 0);
     if (!value) {
         return nacre_error_code();
     }
     return thread->eager && !thread->evaluating ? nacre_evaluate_now(&t, 1) : NACRE_OK;
+}
+
+/* Takes t back to what it stood for before its pending assignments. */
+static void restore(nacre_tensor *t) {
+    nacre_value *before = t->before;
+    t->slot_set = t->before_set;
+    if (before) {
+        replace_value(t, before);
+    } else if (t->value) {
+        t->value->variable = NULL;
+        nacre_value_drop_handle(t->value);
+        t->value = NULL;
+    }
+    nacre_dirty_remove(t);
+}
+
+void nacre_rollback(nacre_thread *thread) {
+    while (thread->dirty) {
+        restore(thread->dirty);
+    }
+    while (thread->first) {
+        thread->first->executed = true;
+        nacre_pending_remove(thread->first);
+    }
+    thread->kept = false;
 }
 
 nacre_status nacre_assign_at(nacre_tensor *t, nacre_tensor *value, const char *file, int line) {
@@ -256,7 +290,7 @@ nacre_status nacre_assign_at(nacre_tensor *t, nacre_tensor *value, const char *f
 /* Nobody but t looks at its value or storage: it may be overwritten in place. */
 static bool sole_owner(const nacre_tensor *t) {
     const nacre_value *value = t->value;
-    return value->storage && is_leaf(value) && value->storage == t->variable &&
+    return value->storage && value->record->inputs == 0 && value->storage == t->variable &&
            atomic_load_explicit(&value->handles, memory_order_relaxed) == 1 &&
            atomic_load_explicit(&value->readers, memory_order_relaxed) == 0 &&
            atomic_load_explicit(&value->storage->refs, memory_order_relaxed) == 2;

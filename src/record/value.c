@@ -97,14 +97,22 @@ void nacre_value_add_reader(nacre_value *value) {
     count_up(&value->record->refs, value->record->shared);
 }
 
-void nacre_value_drop_handle(nacre_value *value) {
+static void drop(nacre_value *value, atomic_uint *count) {
     nacre_record *record = value->record;
-    count_down(&value->handles, record->shared);
+    count_down(count, record->shared);
     if (count_down(&record->refs, record->shared) == 0) {
         nacre_pending_remove(record);
         record->next = NULL;
         free_dead(record);
     }
+}
+
+void nacre_value_drop_handle(nacre_value *value) {
+    drop(value, &value->handles);
+}
+
+void nacre_value_drop_reader(nacre_value *value) {
+    drop(value, &value->readers);
 }
 
 void nacre_record_cut(nacre_record *record) {

@@ -1,0 +1,260 @@
+/* Plans: what is cached, fused, dropped and laid out, and that a replay allocates nothing. */
+#include "support.h"
+
+#include <nacre/nacre.h>
+#include <string.h>
+
+static nacre_tensor *matrix(int64_t rows, int64_t columns, uint64_t stream) {
+    nacre_tensor *t = nacre_rand(NACRE_SHAPE(rows, columns), .stream = stream);
+    assert_int_equal(nacre_eval(t), NACRE_OK);
+    return t;
+}
+
+static bool has_kernel(const nacre_explanation *plan, const char *name) {
+    for (size_t i = 0; i < plan->count; i++) {
+        if (strcmp(plan->steps[i].kernel, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void equal_structures_share_a_plan_and_scalars_are_slots(void **state) {
+    (void)state;
+    nacre_tensor *a = matrix(4, 5, 1);
+    nacre_plan_stats before = nacre_plan_statistics();
+    for (int i = 0; i < 10; i++) {
+        nacre_tensor *y = nacre_sum(nacre_mul_scalar(a, 0.5 + i));
+        double sum = nacre_item(nacre_sum(a));
+        assert_float_equal(nacre_item(y), (0.5 + i) * sum, 1e-4);
+    }
+    nacre_plan_stats after = nacre_plan_statistics();
+    assert_true(after.made - before.made <= 2);
+    assert_true(after.replays - before.replays >= 8);
+}
+
+static void slice_offsets_are_slots_too(void **state) {
+    (void)state;
+    nacre_tensor *a = nacre_arange(100);
+    assert_int_equal(nacre_eval(a), NACRE_OK);
+    uint64_t made = 0;
+    for (int i = 0; i < 20; i++) {
+        nacre_tensor *part = nacre_slice(a, 0, i, i + 3, 1);
+        nacre_tensor *again = nacre_slice(nacre_reshape(part, NACRE_SHAPE(3)), 0, 1, 3, 1);
+        assert_float_equal(nacre_item(nacre_sum(again)), 2 * i + 3, 0);
+        if (i == 0) {
+            made = nacre_plan_statistics().made;
+        }
+    }
+    assert_int_equal(nacre_plan_statistics().made, made);
+}
+
+static void another_shape_or_attribute_is_another_plan(void **state) {
+    (void)state;
+    nacre_tensor *a = matrix(4, 5, 1), *b = matrix(5, 4, 2);
+    uint64_t made = nacre_plan_statistics().made;
+    nacre_eval(nacre_sum(nacre_exp(a), .axes = NACRE_AXES(0)));
+    nacre_eval(nacre_sum(nacre_exp(a), .axes = NACRE_AXES(1)));
+    nacre_eval(nacre_sum(nacre_exp(b), .axes = NACRE_AXES(0)));
+    assert_int_equal(nacre_plan_statistics().made, made + 3);
+}
+
+static void a_hundred_replays_allocate_nothing(void **state) {
+    (void)state;
+    nacre_tensor *w = nacre_requires_grad(matrix(32, 16, 1), true), *x = matrix(8, 16, 2);
+    uint64_t allocations = 0;
+    for (int i = 0; i < 110; i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *loss = nacre_mean(nacre_f_relu(nacre_f_linear(x, w, NULL)));
+        assert_int_equal(nacre_backward(loss), NACRE_OK);
+        bool before = nacre_set_grad_enabled(false);
+        assert_int_equal(nacre_assign(w, nacre_sub(w, nacre_mul_scalar(nacre_grad(w), 0.01 * i))),
+                         NACRE_OK);
+        nacre_set_grad_enabled(before);
+        nacre_zero_grad(w);
+        assert_int_equal(nacre_eval(loss), NACRE_OK);
+        assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+        if (i == 9) {
+            allocations = nacre_memory().allocations;
+        }
+    }
+    assert_int_equal(nacre_memory().allocations, allocations);
+}
+
+static void unused_work_is_dropped(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *a = matrix(4, 4, 1);
+    nacre_scope inner = nacre_scope_begin();
+    nacre_tensor *wanted = nacre_keep(nacre_sum(a));
+    nacre_exp(nacre_matmul(a, a)); /* dead once the scope ends */
+    assert_int_equal(nacre_scope_end(inner), NACRE_OK);
+    nacre_explanation *plan = nacre_explain(nacre_mul_scalar(wanted, 2));
+    assert_non_null(plan);
+    assert_false(has_kernel(plan, "matmul"));
+    nacre_explanation_free(plan);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+static void chains_fuse_and_products_take_bias_and_activation(void **state) {
+    (void)state;
+    nacre_tensor *a = matrix(8, 4, 1), *b = matrix(4, 6, 2), *bias = matrix(1, 6, 3);
+    nacre_explanation *plan =
+        nacre_explain(nacre_f_relu(nacre_add(nacre_matmul(a, b), bias)));
+    assert_non_null(plan);
+    assert_int_equal(plan->count, 1);
+    assert_string_equal(plan->steps[0].kernel, "matmul+add+relu");
+    assert_string_equal(plan->steps[0].shapes, "[8,4] x [4,6] x [8,6] -> [8,6]");
+    assert_float_equal(plan->steps[0].flops, 2.0 * 8 * 4 * 6 + 2 * 8 * 6, 0);
+    assert_non_null(strstr(plan->steps[0].where, "test_plan.c:"));
+    nacre_explanation_free(plan);
+    plan = nacre_explain(nacre_exp(nacre_mul(nacre_add(a, a), a)));
+    assert_non_null(plan);
+    assert_int_equal(plan->count, 1);
+    assert_string_equal(plan->steps[0].kernel, "add+mul+exp");
+    nacre_explanation_free(plan);
+}
+
+static void the_explained_peak_is_the_arena_s_high_water_mark(void **state) {
+    (void)state;
+    nacre_tensor *a = matrix(300, 300, 1);
+    nacre_tensor *h = nacre_matmul(a, a);
+    for (int i = 0; i < 4; i++) {
+        h = nacre_matmul(nacre_f_softmax(h, 1), a);
+    }
+    nacre_tensor *y = nacre_sum(h);
+    nacre_explanation *plan = nacre_explain(y);
+    assert_non_null(plan);
+    size_t peak = plan->peak_bytes;
+    assert_true(peak >= plan->live_lower_bound);
+    assert_true(peak <= plan->live_lower_bound + plan->live_lower_bound / 10);
+    nacre_explanation_free(plan);
+    assert_int_equal(nacre_eval(y), NACRE_OK);
+    assert_int_equal(nacre_plan_statistics().last_peak_bytes, peak);
+    assert_true(nacre_memory().arena_bytes >= peak);
+}
+
+static void explaining_runs_nothing(void **state) {
+    (void)state;
+    nacre_tensor *p = matrix(2, 2, 1);
+    float before = *(const float *)nacre_data(p);
+    nacre_scope scope = nacre_scope_begin();
+    assert_int_equal(nacre_assign(p, nacre_exp(p)), NACRE_OK);
+    nacre_explanation_free(nacre_explain(p));
+    assert_true(nacre_plan_statistics().pending > 0);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    assert_true(*(const float *)nacre_data(p) != before);
+    assert_null(nacre_explain(nacre_add(p, matrix(3, 3, 1))));
+    nacre_explanation_free(NULL);
+    nacre_error_clear();
+}
+
+static void a_bad_index_changes_no_variable(void **state) {
+    (void)state;
+    nacre_tensor *p = matrix(4, 4, 1), *table = matrix(4, 2, 2);
+    float before = *(const float *)nacre_data(p);
+    int64_t bad[] = {0, 4};
+    for (int computed = 0; computed < 2; computed++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *at = nacre_from_data(bad, NACRE_SHAPE(2), .dtype = NACRE_I64);
+        if (computed) {
+            at = nacre_add_scalar(at, 0); /* known only while the plan runs */
+        }
+        assert_int_equal(nacre_assign(p, nacre_mul(p, p)), NACRE_OK);
+        nacre_tensor *rows = nacre_gather(table, at);
+        assert_int_equal(nacre_eval(rows), NACRE_OUT_OF_RANGE);
+        assert_non_null(strstr(nacre_error_message(), "index 4 at position 1 is outside [0, 4)"));
+        assert_float_equal(*(const float *)nacre_data(p), before, 0);
+        assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    }
+    assert_float_equal(*(const float *)nacre_data(p), before, 0);
+    nacre_error_clear();
+}
+
+static void a_cancelled_evaluation_takes_its_assignments_back(void **state) {
+    (void)state;
+    nacre_tensor *p = matrix(4, 4, 1);
+    float before = *(const float *)nacre_data(p);
+    nacre_tensor *q = nacre_exp(p);
+    assert_int_equal(nacre_assign(p, nacre_add_scalar(p, 1)), NACRE_OK);
+    nacre_cancel(true);
+    assert_int_equal(nacre_eval(p), NACRE_CANCELLED);
+    nacre_cancel(false);
+    assert_float_equal(*(const float *)nacre_data(p), before, 0);
+    assert_int_equal(nacre_eval(q), NACRE_OK); /* asked for again, it is computed */
+    nacre_error_clear();
+}
+
+static void endless_recording_is_evaluated_in_time(void **state) {
+    (void)state;
+    nacre_tensor *x = nacre_zeros(NACRE_SHAPE(1));
+    for (int i = 0; i < 70000; i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *next = nacre_add_scalar(x, 1);
+        nacre_retain(next);
+        nacre_scope_end(scope);
+        if (i > 0) {
+            nacre_release(x);
+        }
+        x = next;
+    }
+    assert_true(nacre_plan_statistics().pending < 66000);
+    assert_float_equal(nacre_item(x), 70000, 0);
+    nacre_release(x);
+}
+
+static char logged[512];
+static void keep_line(void *user, const char *line) {
+    (void)user;
+    strncpy(logged, line, sizeof logged - 1);
+}
+
+static void a_changing_extent_is_named(void **state) {
+    (void)state;
+    nacre_plan_cache_clear();
+    nacre_set_log(keep_line, NULL);
+    for (int64_t n = 1; n < 90; n++) {
+        nacre_scope scope = nacre_scope_begin();
+        assert_int_equal(nacre_eval(nacre_exp(nacre_rand(NACRE_SHAPE(3, n)))), NACRE_OK);
+        nacre_scope_end(scope);
+    }
+    nacre_set_log(NULL, NULL);
+    assert_non_null(strstr(logged, "axis 1"));
+}
+
+static void a_watched_evaluation_names_the_first_nan_and_changes_nothing(void **state) {
+    (void)state;
+    nacre_tensor *p = matrix(2, 2, 1);
+    float before = *(const float *)nacre_data(p);
+    nacre_set_nan_watch(true);
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *bad = nacre_log(nacre_sub_scalar(nacre_neg(p), 1));
+    assert_int_equal(nacre_assign(p, nacre_mul(bad, p)), NACRE_OK);
+    assert_int_equal(nacre_eval(p), NACRE_NUMERICAL);
+    assert_non_null(strstr(nacre_error_message(), "log"));
+    assert_non_null(strstr(nacre_error_message(), "[2,2]"));
+    assert_non_null(strstr(nacre_error_message(), "test_plan.c:"));
+    nacre_set_nan_watch(false);
+    assert_float_equal(*(const float *)nacre_data(p), before, 0);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    nacre_error_clear();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_structures_share_a_plan_and_scalars_are_slots),
+        cmocka_unit_test(slice_offsets_are_slots_too),
+        cmocka_unit_test(another_shape_or_attribute_is_another_plan),
+        cmocka_unit_test(a_hundred_replays_allocate_nothing),
+        cmocka_unit_test(unused_work_is_dropped),
+        cmocka_unit_test(chains_fuse_and_products_take_bias_and_activation),
+        cmocka_unit_test(the_explained_peak_is_the_arena_s_high_water_mark),
+        cmocka_unit_test(explaining_runs_nothing),
+        cmocka_unit_test(a_bad_index_changes_no_variable),
+        cmocka_unit_test(a_cancelled_evaluation_takes_its_assignments_back),
+        cmocka_unit_test(endless_recording_is_evaluated_in_time),
+        cmocka_unit_test(a_changing_extent_is_named),
+        cmocka_unit_test(a_watched_evaluation_names_the_first_nan_and_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
