@@ -1,0 +1,73 @@
+"""summary, explain, bench and info: their texts and their objects."""
+
+import harness
+
+
+class Reports(harness.ProgramTest):
+    def test_summary_counts_the_network(self):
+        self.assertIn("134,794".replace(",", ""), self.good("summary", "mnist-mlp").out.replace(",", ""))
+        values = self.good("summary", "mnist-mlp", "--json")
+        self.assertEqual(values.err, "")
+        self.assertIn("134794", values.out)
+        self.assertIsInstance(values.json, dict)
+
+    def test_explain_shows_every_step_of_the_plan(self):
+        values = self.good("explain", "mnist-mlp", "--batch-size", 64, "--json").json
+        self.assertEqual((values["recipe"], values["batch"]), ("mnist-mlp", 64))
+        self.assertGreater(len(values["steps"]), 10)
+        for step in values["steps"]:
+            self.assertEqual(list(step), ["kernel", "shapes", "where", "flops", "bytes", "offset",
+                                          "output_bytes"])
+            self.assertTrue(step["kernel"] and step["shapes"])
+            if step["offset"] is not None:
+                self.assertLessEqual(step["offset"] + step["output_bytes"], values["peak_bytes"])
+        # Forward, and twice as much backward but for the gradient of the pixels.
+        products = 2 * 64 * (3 * (784 * 128 + 2 * 128 * 128 + 128 * 10) - 784 * 128)
+        self.assertGreaterEqual(values["flops"], products)
+        self.assertLess(values["flops"], 1.3 * products)
+        self.assertAlmostEqual(values["flops"], sum(step["flops"] for step in values["steps"]), -1)
+        self.assertLessEqual(values["live_lower_bound"], values["peak_bytes"])
+        self.assertTrue(any("784" in step["shapes"] for step in values["steps"]))
+        text = self.good("explain", "mnist-mlp", "--batch-size", 64).out
+        self.assertIn("peak memory", text)
+        self.assertEqual(sum(line[:5].strip().isdigit() for line in text.splitlines()),
+                         len(values["steps"]))
+
+    def test_explain_grows_with_the_batch_and_with_the_backend(self):
+        peaks = [self.good("explain", "mnist-mlp", "--batch-size", size, "--json").json["peak_bytes"]
+                 for size in (1, 64, 1024)]
+        self.assertEqual(peaks, sorted(set(peaks)))
+        reference = self.good("explain", "mnist-mlp", "--backend", "reference", "--json").json
+        self.assertGreater(len(reference["steps"]), 10)
+
+    def test_bench_measures(self):
+        values = self.good("bench", "mlp", "--batch-size", 32, "--threads", 2, "--seconds", 0.2,
+                           "--json").json
+        self.assertEqual(list(values), ["workload", "batch", "threads", "us_min", "us_median", "flops",
+                                        "peak_gflops"])
+        self.assertEqual((values["workload"], values["batch"], values["threads"]), ("mlp", 32, 2))
+        self.assertTrue(0 < values["us_min"] <= values["us_median"])
+        self.assertGreater(values["peak_gflops"], 0)
+        explained = self.good("explain", "mnist-mlp", "--batch-size", 32, "--json").json
+        self.assertAlmostEqual(values["flops"], explained["flops"], 0)
+        self.assertIn("us median", self.good("bench", "mlp", "--seconds", 0.05).out)
+
+    def test_info_says_what_was_built_and_why_not(self):
+        values = self.good("info", "--json").json
+        self.assertEqual(values["version"], self.good("--version").out.split()[1])
+        levels = {level["name"]: level for level in values["levels"]}
+        self.assertEqual(sorted(levels), ["avx2", "avx512", "neon", "portable"])
+        self.assertTrue(levels[values["isa"]]["built"] and levels[values["isa"]]["supported"])
+        self.assertEqual([library["name"] for library in values["libraries"]],
+                         ["zlib", "libpng", "libcurl"])
+        for library in values["libraries"]:
+            self.assertEqual("why" in library, not library["found"])
+        self.assertEqual(self.good("info", "--json", NACRE_ISA="portable").json["isa"], "portable")
+        self.assertEqual(self.good("info", "--json", NACRE_THREADS="3").json["threads"], 3)
+        text = self.good("info").out
+        for word in (values["version"], values["isa"], "zlib", "libpng", "libcurl", "threads"):
+            self.assertIn(word, text)
+
+
+if __name__ == "__main__":
+    harness.main()
