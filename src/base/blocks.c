@@ -38,12 +38,12 @@ enum {
    1 KiB; fine classes are bounded by what was live at the peak. */
 enum { LOCAL_BLOCKS = 64, LOCAL_BYTES = 256 << 10, STORE_BYTES = 4 << 20 };
 
-typedef struct block {
-    struct block *next;
-} block;
+typedef struct free_block {
+    struct free_block *next;
+} free_block;
 
 typedef struct list {
-    block *first;
+    free_block *first;
     size_t count;
 } list;
 
@@ -70,14 +70,14 @@ static size_t class_bytes(size_t class) {
     return (5 + coarse % 4) << (8 + coarse / 4);
 }
 
-static void push(list *to, block *b) {
+static void push(list *to, free_block *b) {
     b->next = to->first;
     to->first = b;
     to->count++;
 }
 
-static block *pop(list *from) {
-    block *b = from->first;
+static free_block *pop(list *from) {
+    free_block *b = from->first;
     from->first = b->next;
     from->count--;
     return b;
@@ -136,7 +136,7 @@ static bool watch_exit(void) {
     return local_watched;
 }
 
-static block *refill(size_t class) {
+static free_block *refill(size_t class) {
     list *mine = &local_lists[class];
     if (local_watched || watch_exit()) {
         lock_store();
@@ -167,13 +167,13 @@ static void spill(size_t class) {
     release(&surplus);
 }
 
-void nacre_pool_give(void *given, size_t size) {
-    if (!given) return;
+void nacre_pool_give(void *block, size_t size) {
+    if (!block) return;
     if (!POOLED || size > LARGEST_BYTES || (!local_watched && !watch_exit())) {
-        nacre_free(given);
+        nacre_free(block);
         return;
     }
     size_t class = class_of(size);
-    push(&local_lists[class], given);
+    push(&local_lists[class], block);
     if (local_lists[class].count > local_limit(class)) spill(class);
 }

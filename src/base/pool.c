@@ -112,14 +112,14 @@ static uint32_t wait_for_job(uint32_t seen) {
     return gate;
 }
 
-/* Adds this worker to those inside, unless the gate has closed meanwhile. *gate: what was entered. */
-static bool enter(uint32_t *gate) {
-    while ((*gate & OPEN) && !(*gate & STOP)) {
-        if (atomic_compare_exchange_weak_explicit(&shared.gate, gate, *gate + 1,
+/* Adds this worker to those inside. The gate as it was then, 0 when it has closed meanwhile. */
+static uint32_t enter(uint32_t gate) {
+    while ((gate & OPEN) && !(gate & STOP)) {
+        if (atomic_compare_exchange_weak_explicit(&shared.gate, &gate, gate + 1,
                                                   memory_order_acquire, memory_order_relaxed))
-            return true;
+            return gate;
     }
-    return false;
+    return 0;
 }
 
 static void leave(void) {
@@ -131,14 +131,15 @@ static void leave(void) {
 }
 
 static void *run_worker(void *argument) {
-    unsigned number = (unsigned)(uintptr_t)argument;
+    unsigned number = (unsigned)((share *)argument - shares);
     uint32_t seen = generation_at_start;
     nacre_fp_enter();
     inside_task = true;
     for (;;) {
         uint32_t gate = wait_for_job(seen);
         if (gate & STOP) return NULL;
-        if (!enter(&gate)) continue;
+        gate = enter(gate);
+        if (!gate) continue;
         seen = gate & GENERATION;
         work(number % shared.shares);
         leave();
@@ -203,8 +204,8 @@ static void start_workers(int count) {
     may_spin = nacre_usable_cpus() > count;
     generation_at_start = atomic_load(&shared.gate) & GENERATION;
     while (workers < count) {
-        void *number = (void *)(uintptr_t)(workers + 1);
-        if (!nacre_thread_start(&threads[workers], run_worker, number)) break;
+        share *own = &shares[workers + 1];
+        if (!nacre_thread_start(&threads[workers], run_worker, own)) break;
         workers++;
     }
     start_failed = workers < count;

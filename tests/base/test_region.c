@@ -1,6 +1,7 @@
 /* Regions: address space that grows in place. */
 #define _DEFAULT_SOURCE
 
+#include "emulated.h"
 #include "support.h"
 
 #include "base/memory.h"
@@ -127,7 +128,7 @@ static int reserve_under_a_limit(void) {
 
 static void a_limited_address_space_gives_a_smaller_region(void **state) {
     (void)state;
-    if (SANITIZED) skip(); /* a sanitizer needs terabytes of address space for itself */
+    if (SANITIZED || is_emulated()) skip(); /* a sanitizer needs terabytes for itself */
     fflush(NULL);
     pid_t child = fork();
     assert_true(child >= 0);

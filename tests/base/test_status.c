@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -159,6 +160,22 @@ static void log_lines_go_to_the_programs_sink(void **state) {
     assert_int_equal(seen.count, 2);
 }
 
+static void a_forked_child_can_log(void **state) {
+    (void)state;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        lines seen = {0};
+        nacre_set_log(collect, &seen);
+        nacre_log("one");
+        exit(seen.count == 1 ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_status_has_its_text),
@@ -171,6 +188,7 @@ int main(void) {
         cmocka_unit_test(the_abort_policy_prints_the_message_and_aborts),
         cmocka_unit_test(the_version_is_the_headers),
         cmocka_unit_test(log_lines_go_to_the_programs_sink),
+        cmocka_unit_test(a_forked_child_can_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
