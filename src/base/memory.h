@@ -26,9 +26,9 @@ void nacre_pool_give(void *block, size_t size);
 void nacre_pool_trim(void);
 
 /* Reserved address space that grows in place: variables and arenas never move.
-   Growth is counted like an allocation; it and the reservation can be made to fail; the largest growth of any region is
-   nacre_memory's arena_bytes. Where address space is short, `reserved` may be less than asked for. New
-   bytes are zero. */
+   Growth is counted like an allocation; it and the reservation can be made to fail. The largest growth
+   of any region is nacre_memory's arena_bytes. Where address space is short, `reserved` may be less
+   than asked for. New bytes are zero. */
 typedef struct nacre_region {
     unsigned char *base;
     size_t reserved, committed;
