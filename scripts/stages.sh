@@ -27,7 +27,8 @@ set_up_python() {
 build() {
     preset=$1
     shift
-    cmake --preset "$preset" -DNACRE_WERROR=ON "$@" && cmake --build --preset "$preset" -j "$jobs"
+    cmake --preset "$preset" -DNACRE_WERROR=ON -DNACRE_PYTHON="$NACRE_PYTHON" "$@" &&
+        cmake --build --preset "$preset" -j "$jobs"
 }
 
 # suite PRESET [CTEST_ARGUMENT...]: must run at least one test.
@@ -54,7 +55,7 @@ cpu_levels() {
 }
 
 stage_release() {
-    build release -DNACRE_TESTS=ON -DNACRE_PYTHON="$NACRE_PYTHON" || return 1
+    build release || return 1
     failed=''
     levels=$(cpu_levels)
     for level in $levels; do
