@@ -103,6 +103,7 @@ static nacre_status load_entries(nacre_state_dict *dict, const nacre_safetensors
     }
     for (size_t i = 0; i < header->count && status == NACRE_OK; i++) {
         nacre_scope frame = nacre_frame_begin();
+        if (frame < 1) return nacre_error_code();
         status = load_entry(dict, &header->entries[i], input, data_begin);
         nacre_frame_end(frame, NULL, 0);
     }
