@@ -17,8 +17,9 @@ typedef struct slot {
 struct nacre_batches {
     nacre_loader_options options;
     int64_t count, batches, full;
-    int64_t *order; /* of samples in this epoch; the thread reads it only between start and the end */
-    slot *slots;    /* batch i is in slots[i % slot_count] */
+    int64_t
+        *order;  /* of samples in this epoch; the thread reads it only between start and the end */
+    slot *slots; /* batch i is in slots[i % slot_count] */
     int64_t slot_count;
 
     bool threaded, started;
@@ -34,8 +35,7 @@ struct nacre_batches {
 
 /* ---- order ---- */
 
-void nacre_shuffled_order(int64_t *order, int64_t count, uint64_t seed, int64_t epoch)
-{
+void nacre_shuffled_order(int64_t *order, int64_t count, uint64_t seed, int64_t epoch) {
     uint64_t stream = nacre_random_stream("loader shuffle");
     for (int64_t i = 0; i < count; i++) {
         uint64_t bound = (uint64_t)i + 1;
@@ -47,16 +47,14 @@ void nacre_shuffled_order(int64_t *order, int64_t count, uint64_t seed, int64_t 
 
 /* ---- reading ---- */
 
-static int64_t batch_count(const nacre_batches *b, int64_t index)
-{
+static int64_t batch_count(const nacre_batches *b, int64_t index) {
     int64_t left = b->count - index * b->full;
     return left < b->full ? left : b->full;
 }
 
 /* Reads batch `index` into its slot. A failure's message is copied: the last error belongs to whichever
    thread this is. */
-static nacre_status read_batch(const nacre_batches *b, int64_t index, char message[MESSAGE_BYTES])
-{
+static nacre_status read_batch(const nacre_batches *b, int64_t index, char message[MESSAGE_BYTES]) {
     const slot *to = &b->slots[index % b->slot_count];
     nacre_status status = nacre_dataset_read(b->options.set, b->order + index * b->full,
                                              batch_count(b, index), to->inputs, to->targets);
@@ -69,14 +67,12 @@ static nacre_status read_batch(const nacre_batches *b, int64_t index, char messa
     return status;
 }
 
-static bool has_work(const nacre_batches *b)
-{
+static bool has_work(const nacre_batches *b) {
     return b->status == NACRE_OK && b->next_read < b->end &&
            b->next_read - b->next_take < b->slot_count;
 }
 
-static void *run(void *argument)
-{
+static void *run(void *argument) {
     nacre_batches *b = argument;
     char message[MESSAGE_BYTES] = "";
     pthread_mutex_lock(&b->mutex);
@@ -103,18 +99,15 @@ static void *run(void *argument)
     return NULL;
 }
 
-static void lock(nacre_batches *b)
-{
+static void lock(nacre_batches *b) {
     if (b->threaded) pthread_mutex_lock(&b->mutex);
 }
 
-static void unlock(nacre_batches *b)
-{
+static void unlock(nacre_batches *b) {
     if (b->threaded) pthread_mutex_unlock(&b->mutex);
 }
 
-nacre_status nacre_batches_start(nacre_batches *b, int64_t epoch, int64_t first)
-{
+nacre_status nacre_batches_start(nacre_batches *b, int64_t epoch, int64_t first) {
     if (epoch < 0)
         return nacre_fail(NACRE_OUT_OF_RANGE, "loader_start: epoch %lld; they count from 0",
                           (long long)epoch);
@@ -123,8 +116,7 @@ nacre_status nacre_batches_start(nacre_batches *b, int64_t epoch, int64_t first)
                           (long long)first, (long long)b->batches);
     lock(b);
     b->end = b->next_read; /* nothing more of the epoch before */
-    while (b->reading)
-        pthread_cond_wait(&b->done, &b->mutex);
+    while (b->reading) pthread_cond_wait(&b->done, &b->mutex);
     if (b->options.shuffle) nacre_shuffled_order(b->order, b->count, b->options.seed, epoch);
     b->started = true;
     b->status = NACRE_OK;
@@ -135,8 +127,7 @@ nacre_status nacre_batches_start(nacre_batches *b, int64_t epoch, int64_t first)
     return NACRE_OK;
 }
 
-bool nacre_batches_take(nacre_batches *b, nacre_filled *out, nacre_status *status)
-{
+bool nacre_batches_take(nacre_batches *b, nacre_filled *out, nacre_status *status) {
     *status = NACRE_OK;
     if (!b->started) {
         *status = nacre_fail(NACRE_INVALID_STATE, "loader_next: call nacre_loader_start first");
@@ -156,7 +147,8 @@ bool nacre_batches_take(nacre_batches *b, nacre_filled *out, nacre_status *statu
     unlock(b);
     if (filled) {
         const slot *from = &b->slots[b->next_take % b->slot_count];
-        *out = (nacre_filled){b->next_take, batch_count(b, b->next_take), from->inputs, from->targets};
+        *out =
+            (nacre_filled){b->next_take, batch_count(b, b->next_take), from->inputs, from->targets};
     } else if (*status != NACRE_OK) {
         /* The thread reads nothing more before the next start: its message stays as it is. */
         nacre_fail(*status, "%s", b->message);
@@ -164,8 +156,7 @@ bool nacre_batches_take(nacre_batches *b, nacre_filled *out, nacre_status *statu
     return filled;
 }
 
-void nacre_batches_give(nacre_batches *b)
-{
+void nacre_batches_give(nacre_batches *b) {
     lock(b);
     b->next_take++;
     if (b->threaded) pthread_cond_signal(&b->wanted);
@@ -174,15 +165,15 @@ void nacre_batches_give(nacre_batches *b)
 
 /* ---- life ---- */
 
-static bool make_slots(nacre_batches *b)
-{
+static bool make_slots(nacre_batches *b) {
     size_t inputs, targets;
     const nacre_dataset *set = b->options.set;
     b->slots = nacre_alloc_zeroed((size_t)b->slot_count, sizeof *b->slots);
     if (!b->slots) return false;
     if (!nacre_size_multiply(set->input_bytes, (size_t)b->full, &inputs) ||
         !nacre_size_multiply(set->target_bytes, (size_t)b->full, &targets)) {
-        nacre_fail(NACRE_OUT_OF_MEMORY, "loader: a batch of %lld samples exceeds memory; use a smaller one",
+        nacre_fail(NACRE_OUT_OF_MEMORY,
+                   "loader: a batch of %lld samples exceeds memory; use a smaller one",
                    (long long)b->full);
         return false;
     }
@@ -194,8 +185,7 @@ static bool make_slots(nacre_batches *b)
     return true;
 }
 
-static bool make_order(nacre_batches *b)
-{
+static bool make_order(nacre_batches *b) {
     size_t bytes;
     if (!nacre_size_multiply((size_t)b->count, sizeof *b->order, &bytes)) {
         nacre_fail(NACRE_OUT_OF_MEMORY, "loader: a set of %lld samples exceeds memory",
@@ -203,13 +193,11 @@ static bool make_order(nacre_batches *b)
         return false;
     }
     b->order = nacre_alloc(bytes);
-    for (int64_t i = 0; b->order && i < b->count; i++)
-        b->order[i] = i;
+    for (int64_t i = 0; b->order && i < b->count; i++) b->order[i] = i;
     return b->order != NULL;
 }
 
-static bool start_thread(nacre_batches *b)
-{
+static bool start_thread(nacre_batches *b) {
     if (b->options.prefetch == 0) return true;
     pthread_mutex_init(&b->mutex, NULL);
     pthread_cond_init(&b->wanted, NULL);
@@ -220,8 +208,7 @@ static bool start_thread(nacre_batches *b)
     return false;
 }
 
-nacre_batches *nacre_batches_new(const nacre_loader_options *options)
-{
+nacre_batches *nacre_batches_new(const nacre_loader_options *options) {
     nacre_batches *b = nacre_alloc_zeroed(1, sizeof *b);
     if (!b) return NULL;
     b->options = *options;
@@ -236,8 +223,7 @@ nacre_batches *nacre_batches_new(const nacre_loader_options *options)
     return NULL;
 }
 
-void nacre_batches_free(nacre_batches *b)
-{
+void nacre_batches_free(nacre_batches *b) {
     if (!b) return;
     if (b->threaded) {
         pthread_mutex_lock(&b->mutex);

@@ -16,8 +16,7 @@
 static nacre_curl_api api;
 static bool loaded;
 
-static bool load_symbols(void *library)
-{
+static bool load_symbols(void *library) {
     static const struct {
         const char *name;
         size_t at;
@@ -38,18 +37,17 @@ static bool load_symbols(void *library)
     return true;
 }
 
-static void load(void)
-{
+static void load(void) {
     static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4", "libcurl.4.dylib"};
     for (size_t i = 0; i < sizeof names / sizeof *names && !loaded; i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        loaded = library && load_symbols(library) && api.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+        loaded =
+            library && load_symbols(library) && api.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
         if (library && !loaded) dlclose(library);
     }
 }
 
-const nacre_curl_api *nacre_curl(void)
-{
+const nacre_curl_api *nacre_curl(void) {
     static nacre_once once = NACRE_ONCE_INIT;
     nacre_call_once(&once, load);
     return loaded ? &api : NULL;

@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-bool nacre_data_options_take(void *to, size_t size, const void *from, const char *what)
-{
+bool nacre_data_options_take(void *to, size_t size, const void *from, const char *what) {
     size_t given = 0;
     memset(to, 0, size);
     if (from) memcpy(&given, from, sizeof given);
@@ -21,44 +20,47 @@ bool nacre_data_options_take(void *to, size_t size, const void *from, const char
 }
 
 nacre_status nacre_sample_bytes(const nacre_shape *shape, nacre_dtype dtype, const char *what,
-                                size_t *bytes)
-{
+                                size_t *bytes) {
     *bytes = nacre_dtype_size(dtype);
     if (*bytes == 0)
-        return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset: %s: unknown dtype %d", what, (int)dtype);
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset: %s: unknown dtype %d", what,
+                          (int)dtype);
     if (shape->ndim < 0 || shape->ndim >= NACRE_MAX_DIMS)
-        return nacre_fail(NACRE_INVALID_ARGUMENT,
-                          "dataset: %s has %d dimensions; a sample has 0 to %d, the batch is one more",
-                          what, shape->ndim, NACRE_MAX_DIMS - 1);
+        return nacre_fail(
+            NACRE_INVALID_ARGUMENT,
+            "dataset: %s has %d dimensions; a sample has 0 to %d, the batch is one more", what,
+            shape->ndim, NACRE_MAX_DIMS - 1);
     for (int i = 0; i < shape->ndim; i++) {
         if (shape->dims[i] < 1)
-            return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset: %s: extent %lld of axis %d; at least 1",
-                              what, (long long)shape->dims[i], i);
+            return nacre_fail(NACRE_INVALID_ARGUMENT,
+                              "dataset: %s: extent %lld of axis %d; at least 1", what,
+                              (long long)shape->dims[i], i);
         if (!nacre_size_multiply(*bytes, (size_t)shape->dims[i], bytes))
             return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset: %s is larger than memory", what);
     }
     return NACRE_OK;
 }
 
-static nacre_status check_options(nacre_dataset *set)
-{
+static nacre_status check_options(nacre_dataset *set) {
     nacre_dataset_options *o = &set->options;
     if (!o->read) return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset: .read is NULL");
     if (o->count < 1)
-        return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset '%s' is empty (count %lld); it needs a sample",
+        return nacre_fail(NACRE_INVALID_ARGUMENT,
+                          "dataset '%s' is empty (count %lld); it needs a sample",
                           o->name ? o->name : "", (long long)o->count);
     if (o->classes < 0)
-        return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset: .classes is %lld", (long long)o->classes);
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset: .classes is %lld",
+                          (long long)o->classes);
     if (o->input_dtype == NACRE_DTYPE_DEFAULT) o->input_dtype = NACRE_F32;
     if (o->target_dtype == NACRE_DTYPE_DEFAULT) o->target_dtype = NACRE_I64;
     nacre_status status =
         nacre_sample_bytes(&o->input_shape, o->input_dtype, "input_shape", &set->input_bytes);
     if (status != NACRE_OK) return status;
-    return nacre_sample_bytes(&o->target_shape, o->target_dtype, "target_shape", &set->target_bytes);
+    return nacre_sample_bytes(&o->target_shape, o->target_dtype, "target_shape",
+                              &set->target_bytes);
 }
 
-nacre_dataset *nacre_dataset_new(const nacre_dataset_options *options)
-{
+nacre_dataset *nacre_dataset_new(const nacre_dataset_options *options) {
     nacre_dataset_options o;
     if (!nacre_data_options_take(&o, sizeof o, options, "dataset_new")) return NULL;
     nacre_dataset *set = nacre_alloc_zeroed(1, sizeof *set);
@@ -74,8 +76,7 @@ nacre_dataset *nacre_dataset_new(const nacre_dataset_options *options)
     return NULL;
 }
 
-void nacre_dataset_free(nacre_dataset *set)
-{
+void nacre_dataset_free(nacre_dataset *set) {
     if (!set) return;
     if (set->options.destroy) set->options.destroy(set->options.user);
     nacre_free((char *)(uintptr_t)set->options.name);
@@ -84,8 +85,7 @@ void nacre_dataset_free(nacre_dataset *set)
 
 int64_t nacre_dataset_count(const nacre_dataset *set) { return set ? set->options.count : 0; }
 
-nacre_shape nacre_dataset_input_shape(const nacre_dataset *set)
-{
+nacre_shape nacre_dataset_input_shape(const nacre_dataset *set) {
     return set ? set->options.input_shape : (nacre_shape){0};
 }
 
@@ -93,15 +93,17 @@ int64_t nacre_dataset_classes(const nacre_dataset *set) { return set ? set->opti
 
 const char *nacre_dataset_name(const nacre_dataset *set) { return set ? set->options.name : ""; }
 
-nacre_status nacre_dataset_read(const nacre_dataset *set, const int64_t *indices, int64_t n, void *inputs,
-                                void *targets)
-{
+nacre_status nacre_dataset_read(const nacre_dataset *set, const int64_t *indices, int64_t n,
+                                void *inputs, void *targets) {
     if (!set || n < 0 || (n > 0 && (!indices || !inputs || !targets)))
         return nacre_fail(NACRE_INVALID_ARGUMENT, "dataset_read: %s",
-                          !set ? "the set is NULL" : n < 0 ? "n is negative" : "an array is NULL");
+                          !set    ? "the set is NULL"
+                          : n < 0 ? "n is negative"
+                                  : "an array is NULL");
     for (int64_t i = 0; i < n; i++) {
         if (indices[i] < 0 || indices[i] >= set->options.count)
-            return nacre_fail(NACRE_OUT_OF_RANGE, "dataset_read: index %lld of a set of %lld samples",
+            return nacre_fail(NACRE_OUT_OF_RANGE,
+                              "dataset_read: index %lld of a set of %lld samples",
                               (long long)indices[i], (long long)set->options.count);
     }
     return n == 0 ? NACRE_OK : set->options.read(set->options.user, indices, n, inputs, targets);
@@ -115,21 +117,21 @@ typedef struct arrays {
     void *owned_inputs, *owned_targets; /* NULL: borrowed */
 } arrays;
 
-static nacre_status arrays_read(void *user, const int64_t *indices, int64_t n, void *inputs, void *targets)
-{
+static nacre_status arrays_read(void *user, const int64_t *indices, int64_t n, void *inputs,
+                                void *targets) {
     const arrays *a = user;
     uint8_t *input = inputs, *target = targets;
     for (int64_t i = 0; i < n; i++) {
         size_t index = (size_t)indices[i];
-        memcpy(input + (size_t)i * a->input_bytes, a->inputs + index * a->input_bytes, a->input_bytes);
+        memcpy(input + (size_t)i * a->input_bytes, a->inputs + index * a->input_bytes,
+               a->input_bytes);
         memcpy(target + (size_t)i * a->target_bytes, a->targets + index * a->target_bytes,
                a->target_bytes);
     }
     return NACRE_OK;
 }
 
-static void arrays_destroy(void *user)
-{
+static void arrays_destroy(void *user) {
     arrays *a = user;
     if (!a) return;
     nacre_free(a->owned_inputs);
@@ -138,12 +140,12 @@ static void arrays_destroy(void *user)
 }
 
 /* A copy of count * size bytes; NULL (last error set) when there is none. */
-static void *copied(const void *data, int64_t count, size_t size)
-{
+static void *copied(const void *data, int64_t count, size_t size) {
     size_t bytes;
     if (!nacre_size_multiply((size_t)count, size, &bytes)) {
-        nacre_fail(NACRE_OUT_OF_MEMORY, "dataset_from_arrays: %lld samples of %zu bytes exceed memory",
-                   (long long)count, size);
+        nacre_fail(NACRE_OUT_OF_MEMORY,
+                   "dataset_from_arrays: %lld samples of %zu bytes exceed memory", (long long)count,
+                   size);
         return NULL;
     }
     void *copy = nacre_alloc(bytes);
@@ -152,8 +154,7 @@ static void *copied(const void *data, int64_t count, size_t size)
 }
 
 /* NULL on error. The sizes are those of one sample. */
-static arrays *arrays_new(const nacre_arrays_options *o, size_t input_bytes, size_t target_bytes)
-{
+static arrays *arrays_new(const nacre_arrays_options *o, size_t input_bytes, size_t target_bytes) {
     arrays *a = nacre_alloc_zeroed(1, sizeof *a);
     if (!a) return NULL;
     a->input_bytes = input_bytes;
@@ -171,20 +172,23 @@ static arrays *arrays_new(const nacre_arrays_options *o, size_t input_bytes, siz
     return a;
 }
 
-nacre_dataset *nacre_dataset_from_arrays(const nacre_arrays_options *options)
-{
+nacre_dataset *nacre_dataset_from_arrays(const nacre_arrays_options *options) {
     nacre_arrays_options o;
     if (!nacre_data_options_take(&o, sizeof o, options, "dataset_from_arrays")) return NULL;
     if (o.input_dtype == NACRE_DTYPE_DEFAULT) o.input_dtype = NACRE_F32;
     if (o.target_dtype == NACRE_DTYPE_DEFAULT) o.target_dtype = NACRE_I64;
     if (!o.inputs || !o.targets || o.count < 1) {
         nacre_fail(NACRE_INVALID_ARGUMENT, "dataset_from_arrays: %s",
-                   !o.inputs ? ".inputs is NULL" : !o.targets ? ".targets is NULL" : "it is empty");
+                   !o.inputs    ? ".inputs is NULL"
+                   : !o.targets ? ".targets is NULL"
+                                : "it is empty");
         return NULL;
     }
     size_t input_bytes, target_bytes;
-    if (nacre_sample_bytes(&o.input_shape, o.input_dtype, "input_shape", &input_bytes) != NACRE_OK ||
-        nacre_sample_bytes(&o.target_shape, o.target_dtype, "target_shape", &target_bytes) != NACRE_OK)
+    if (nacre_sample_bytes(&o.input_shape, o.input_dtype, "input_shape", &input_bytes) !=
+            NACRE_OK ||
+        nacre_sample_bytes(&o.target_shape, o.target_dtype, "target_shape", &target_bytes) !=
+            NACRE_OK)
         return NULL;
     arrays *a = arrays_new(&o, input_bytes, target_bytes);
     if (!a) return NULL;
@@ -203,14 +207,13 @@ nacre_dataset *nacre_dataset_from_arrays(const nacre_arrays_options *options)
 
 /* ---- the head of a set ---- */
 
-static nacre_status head_read(void *user, const int64_t *indices, int64_t n, void *inputs, void *targets)
-{
+static nacre_status head_read(void *user, const int64_t *indices, int64_t n, void *inputs,
+                              void *targets) {
     const nacre_dataset *set = user;
     return set->options.read(set->options.user, indices, n, inputs, targets);
 }
 
-nacre_dataset *nacre_dataset_head(const nacre_dataset *set, int64_t count)
-{
+nacre_dataset *nacre_dataset_head(const nacre_dataset *set, int64_t count) {
     if (!set || count < 1 || count > set->options.count) {
         nacre_fail(NACRE_INVALID_ARGUMENT, "dataset_head: %lld samples of a set of %lld",
                    (long long)count, (long long)nacre_dataset_count(set));
@@ -227,76 +230,59 @@ nacre_dataset *nacre_dataset_head(const nacre_dataset *set, int64_t count)
 
 /* ---- images ---- */
 
-typedef struct image_set {
-    nacre_images images;
-    float value[256]; /* of each pixel */
-} image_set;
+enum { LOOK_AHEAD = 4, CACHE_LINE = 64 }; /* images; bytes */
 
-/* Pixels as floats. Most of a digit's picture is background, so eight equal background pixels at a time
-   are worth a test of their own. */
-static void convert_pixels(const float value[256], const uint8_t *pixels, size_t n, float *out)
-{
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        uint64_t eight;
-        memcpy(&eight, pixels + i, sizeof eight);
-        if (eight == 0) {
-            for (size_t k = 0; k < 8; k++)
-                out[i + k] = value[0];
-        } else {
-            for (size_t k = 0; k < 8; k++)
-                out[i + k] = value[pixels[i + k]];
-        }
-    }
-    for (; i < n; i++)
-        out[i] = value[pixels[i]];
+/* A shuffled set is read all over its memory: asks for a later image while this one is converted. */
+static void fetch_ahead(const uint8_t *image, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += CACHE_LINE) __builtin_prefetch(image + at, 0, 0);
 }
 
-static nacre_status images_read(void *user, const int64_t *indices, int64_t n, void *inputs, void *targets)
-{
-    const image_set *set = user;
-    const nacre_images *images = &set->images;
-    size_t side = (size_t)(images->height * images->width);
+/* Pixels as floats: p / 255, and then, if std is not 0, (p - mean) / std. */
+static void convert_pixels(const uint8_t *pixels, size_t n, float mean, float std, float *out) {
+    if (std == 0) {
+        for (size_t i = 0; i < n; i++) out[i] = (float)pixels[i] / 255.0f;
+    } else {
+        for (size_t i = 0; i < n; i++) out[i] = ((float)pixels[i] / 255.0f - mean) / std;
+    }
+}
+
+static nacre_status images_read(void *user, const int64_t *indices, int64_t n, void *inputs,
+                                void *targets) {
+    const nacre_images *images = user;
+    size_t pixels = (size_t)(images->height * images->width);
     float *input = inputs;
-    for (int64_t i = 0; i < n; i++)
-        convert_pixels(set->value, images->pixels + (size_t)indices[i] * side, side,
-                       input + (size_t)i * side);
+    for (int64_t i = 0; i < n; i++) {
+        if (i + LOOK_AHEAD < n)
+            fetch_ahead(images->pixels + (size_t)indices[i + LOOK_AHEAD] * pixels, pixels);
+        convert_pixels(images->pixels + (size_t)indices[i] * pixels, pixels, (float)images->mean,
+                       (float)images->std, input + (size_t)i * pixels);
+    }
     if (!images->one_hot) {
         int64_t *target = targets;
-        for (int64_t i = 0; i < n; i++)
-            target[i] = images->labels[indices[i]];
+        for (int64_t i = 0; i < n; i++) target[i] = images->labels[indices[i]];
         return NACRE_OK;
     }
     float *target = targets;
     memset(target, 0, (size_t)(n * images->classes) * sizeof *target);
-    for (int64_t i = 0; i < n; i++)
-        target[i * images->classes + images->labels[indices[i]]] = 1;
+    for (int64_t i = 0; i < n; i++) target[i * images->classes + images->labels[indices[i]]] = 1;
     return NACRE_OK;
 }
 
-static void images_destroy(void *user)
-{
-    image_set *set = user;
-    if (!set) return;
-    nacre_free(set->images.pixels);
-    nacre_free(set->images.labels);
-    nacre_free(set);
+static void images_destroy(void *user) {
+    nacre_images *images = user;
+    nacre_free(images->pixels);
+    nacre_free(images->labels);
+    nacre_free(images);
 }
 
-nacre_dataset *nacre_dataset_from_images(const nacre_images *images)
-{
-    image_set *set = nacre_alloc(sizeof *set);
+nacre_dataset *nacre_dataset_from_images(const nacre_images *images) {
+    nacre_images *set = nacre_alloc(sizeof *set);
     if (!set) {
         nacre_free(images->pixels);
         nacre_free(images->labels);
         return NULL;
     }
-    set->images = *images;
-    for (int p = 0; p < 256; p++) {
-        set->value[p] = (float)p / 255.0f;
-        if (images->std != 0)
-            set->value[p] = (set->value[p] - (float)images->mean) / (float)images->std;
-    }
+    *set = *images;
     nacre_dataset_options o = {.size = sizeof o,
                                .count = images->count,
                                .input_shape = {2, {images->height, images->width}},

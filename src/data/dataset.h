@@ -5,7 +5,7 @@
 #include <nacre/data.h>
 
 struct nacre_dataset {
-    nacre_dataset_options options; /* name is a copy */
+    nacre_dataset_options options;    /* name is a copy */
     size_t input_bytes, target_bytes; /* of one sample */
 };
 

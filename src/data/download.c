@@ -30,8 +30,7 @@ static const nacre_download_file mnist_files[] = {
      "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"},
 };
 
-nacre_status nacre_download_mnist(const char *folder, char reason[NACRE_DOWNLOAD_REASON])
-{
+nacre_status nacre_download_mnist(const char *folder, char reason[NACRE_DOWNLOAD_REASON]) {
     const char *url = getenv("NACRE_MNIST_URL");
     nacre_download mnist = {.what = "MNIST",
                             .files = mnist_files,
@@ -90,20 +89,17 @@ typedef struct job {
     char detail[CURL_ERROR_SIZE];
 } job;
 
-const char *nacre_download_missing(void)
-{
+const char *nacre_download_missing(void) {
     return nacre_curl() ? NULL : "libcurl is not on this machine: install libcurl4";
 }
 
-static void explain(job *j, const char *subject, const char *why)
-{
+static void explain(job *j, const char *subject, const char *why) {
     snprintf(j->reason, NACRE_DOWNLOAD_REASON, "%.600s: %.400s", subject, why);
 }
 
 /* ---- one transfer ---- */
 
-static size_t on_data(char *data, size_t size, size_t count, void *user)
-{
+static size_t on_data(char *data, size_t size, size_t count, void *user) {
     job *j = user;
     size_t bytes = size * count, done = 0;
     j->heard = true;
@@ -124,36 +120,34 @@ static size_t on_data(char *data, size_t size, size_t count, void *user)
     return bytes;
 }
 
-static int64_t silence_left_ms(const job *j)
-{
+static int64_t silence_left_ms(const job *j) {
     return j->download->silence_ms - (int64_t)((nacre_clock_ns() - j->started_ns) / 1000000);
 }
 
 /* Called at least once a second. Not 0 stops the transfer. */
-static int on_progress(void *user, curl_off_t total, curl_off_t now, curl_off_t up, curl_off_t up_now)
-{
+static int on_progress(void *user, curl_off_t total, curl_off_t now, curl_off_t up,
+                       curl_off_t up_now) {
     (void)total, (void)now, (void)up, (void)up_now;
     const job *j = user;
     return nacre_cancelled() || (!j->heard && silence_left_ms(j) <= 0);
 }
 
-static bool set_options(job *j, const char *url)
-{
+static bool set_options(job *j, const char *url) {
     CURL *c = j->curl;
     CURLcode (*set)(CURL *, CURLoption, ...) = j->api->easy_setopt;
     long connect_ms = j->download->connect_ms;
     if (!j->heard && silence_left_ms(j) < connect_ms) connect_ms = (long)silence_left_ms(j);
     if (connect_ms < 1) connect_ms = 1; /* 0 would mean curl's default */
-    bool failed = set(c, CURLOPT_URL, url) || set(c, CURLOPT_NOSIGNAL, 1L) ||
-                  set(c, CURLOPT_USERAGENT, "nacre") || set(c, CURLOPT_FAILONERROR, 1L) ||
-                  set(c, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) ||
-                  set(c, CURLOPT_LOW_SPEED_LIMIT, 1000L) ||
-                  set(c, CURLOPT_LOW_SPEED_TIME, (long)j->download->stall_s) ||
-                  set(c, CURLOPT_FOLLOWLOCATION, 1L) || set(c, CURLOPT_MAXREDIRS, 5L) ||
-                  set(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)j->have) ||
-                  set(c, CURLOPT_ERRORBUFFER, j->detail) || set(c, CURLOPT_WRITEFUNCTION, on_data) ||
-                  set(c, CURLOPT_WRITEDATA, j) || set(c, CURLOPT_NOPROGRESS, 0L) ||
-                  set(c, CURLOPT_XFERINFOFUNCTION, on_progress) || set(c, CURLOPT_XFERINFODATA, j);
+    bool failed =
+        set(c, CURLOPT_URL, url) || set(c, CURLOPT_NOSIGNAL, 1L) ||
+        set(c, CURLOPT_USERAGENT, "nacre") || set(c, CURLOPT_FAILONERROR, 1L) ||
+        set(c, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) || set(c, CURLOPT_LOW_SPEED_LIMIT, 1000L) ||
+        set(c, CURLOPT_LOW_SPEED_TIME, (long)j->download->stall_s) ||
+        set(c, CURLOPT_FOLLOWLOCATION, 1L) || set(c, CURLOPT_MAXREDIRS, 5L) ||
+        set(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)j->have) ||
+        set(c, CURLOPT_ERRORBUFFER, j->detail) || set(c, CURLOPT_WRITEFUNCTION, on_data) ||
+        set(c, CURLOPT_WRITEDATA, j) || set(c, CURLOPT_NOPROGRESS, 0L) ||
+        set(c, CURLOPT_XFERINFOFUNCTION, on_progress) || set(c, CURLOPT_XFERINFODATA, j);
     /* A redirection must not reach files or other services of this machine. */
 #if LIBCURL_VERSION_NUM >= 0x075500
     return !failed && !set(c, CURLOPT_PROTOCOLS_STR, "http,https") &&
@@ -164,8 +158,7 @@ static bool set_options(job *j, const char *url)
 #endif
 }
 
-static outcome judge(job *j, const char *url, CURLcode code, int64_t had)
-{
+static outcome judge(job *j, const char *url, CURLcode code, int64_t had) {
     if (nacre_cancelled()) {
         explain(j, url, "cancelled");
         return LOCAL;
@@ -179,8 +172,9 @@ static outcome judge(job *j, const char *url, CURLcode code, int64_t had)
     j->api->easy_getinfo(j->curl, CURLINFO_RESPONSE_CODE, &answer);
     if (had > 0 && (code == CURLE_RANGE_ERROR || answer == 416)) return NO_RANGE;
     if (j->too_long || code == CURLE_OK) {
-        explain(j, url, j->too_long ? "the file there is longer than it should be"
-                                    : "the file there is shorter than it should be");
+        explain(j, url,
+                j->too_long ? "the file there is longer than it should be"
+                            : "the file there is shorter than it should be");
         if (ftruncate(j->fd, had) == 0) j->have = had; /* what came is something else */
         return REFUSED;
     }
@@ -189,8 +183,7 @@ static outcome judge(job *j, const char *url, CURLcode code, int64_t had)
     return j->have > had ? CUT : REFUSED;
 }
 
-static outcome transfer(job *j, const char *base)
-{
+static outcome transfer(job *j, const char *base) {
     char url[PATH_BYTES];
     size_t length = strlen(base);
     const char *slash = length > 0 && base[length - 1] == '/' ? "" : "/";
@@ -213,8 +206,7 @@ static outcome transfer(job *j, const char *base)
 /* ---- one file ---- */
 
 /* Is the open file what was published? */
-static bool is_genuine(int fd, const nacre_download_file *file)
-{
+static bool is_genuine(int fd, const nacre_download_file *file) {
     struct stat status;
     if (fstat(fd, &status) != 0 || status.st_size != file->bytes || lseek(fd, 0, SEEK_SET) != 0)
         return false;
@@ -233,8 +225,7 @@ static bool is_genuine(int fd, const nacre_download_file *file)
     return strcmp(hex, file->sha256) == 0;
 }
 
-static bool is_present(const char *path, const nacre_download_file *file)
-{
+static bool is_present(const char *path, const nacre_download_file *file) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     bool genuine = is_genuine(fd, file);
@@ -242,8 +233,7 @@ static bool is_present(const char *path, const nacre_download_file *file)
     return genuine;
 }
 
-static bool start_again(job *j)
-{
+static bool start_again(job *j) {
     j->have = 0;
     if (ftruncate(j->fd, 0) == 0) return true;
     explain(j, j->folder, strerror(errno));
@@ -251,8 +241,7 @@ static bool start_again(job *j)
 }
 
 /* Tries one mirror until it has sent the whole, genuine file or is of no use. */
-static outcome fetch_from(job *j, const char *base)
-{
+static outcome fetch_from(job *j, const char *base) {
     for (int i = 0; i < TRIES; i++) {
         bool from_start = j->have == 0;
         outcome end = j->have == j->file->bytes ? WHOLE : transfer(j, base);
@@ -268,8 +257,7 @@ static outcome fetch_from(job *j, const char *base)
     return REFUSED;
 }
 
-static outcome fetch(job *j)
-{
+static outcome fetch(job *j) {
     size_t mirrors = j->download->mirror_count;
     outcome end = REFUSED;
     for (size_t i = 0; i < mirrors && end == REFUSED; i++) {
@@ -282,14 +270,14 @@ static outcome fetch(job *j)
 }
 
 /* Opens and locks NAME.part; another process that downloads the same file is waited for. */
-static int open_part(const char *part)
-{
+static int open_part(const char *part) {
     for (;;) {
         int fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
         struct stat ours, there;
         if (fd < 0) return -1;
         if (flock(fd, LOCK_EX) == 0 && fstat(fd, &ours) == 0) {
-            if (stat(part, &there) == 0 && there.st_ino == ours.st_ino && there.st_dev == ours.st_dev)
+            if (stat(part, &there) == 0 && there.st_ino == ours.st_ino &&
+                there.st_dev == ours.st_dev)
                 return fd;
             close(fd); /* the other one finished and renamed it */
             continue;
@@ -301,8 +289,7 @@ static int open_part(const char *part)
     }
 }
 
-static bool commit(job *j, const char *part, const char *path)
-{
+static bool commit(job *j, const char *part, const char *path) {
     if (fsync(j->fd) == 0 && rename(part, path) == 0) {
         int folder = open(j->folder, O_RDONLY | O_CLOEXEC);
         if (folder >= 0) {
@@ -315,8 +302,7 @@ static bool commit(job *j, const char *part, const char *path)
     return false;
 }
 
-static nacre_status download_file(job *j)
-{
+static nacre_status download_file(job *j) {
     char path[PATH_BYTES], part[PATH_BYTES];
     int length = snprintf(path, sizeof path, "%s/%s", j->folder, j->file->name);
     int part_length = snprintf(part, sizeof part, "%s/%s.part", j->folder, j->file->name);
@@ -347,8 +333,7 @@ static nacre_status download_file(job *j)
 
 /* ---- all files ---- */
 
-static bool make_folders(const char *folder)
-{
+static bool make_folders(const char *folder) {
     char path[PATH_BYTES];
     size_t length = strlen(folder);
     if (length == 0 || length >= sizeof path) return false;
@@ -365,9 +350,9 @@ static bool make_folders(const char *folder)
 }
 
 nacre_status nacre_download_run(const nacre_download *download, const char *folder,
-                                char reason[NACRE_DOWNLOAD_REASON])
-{
-    job j = {.download = download, .folder = folder, .reason = reason, .started_ns = nacre_clock_ns()};
+                                char reason[NACRE_DOWNLOAD_REASON]) {
+    job j = {
+        .download = download, .folder = folder, .reason = reason, .started_ns = nacre_clock_ns()};
     j.api = nacre_curl();
     snprintf(reason, NACRE_DOWNLOAD_REASON, "%s", j.api ? "no mirror" : nacre_download_missing());
     if (!j.api) return NACRE_UNSUPPORTED;
@@ -393,14 +378,12 @@ nacre_status nacre_download_run(const nacre_download *download, const char *fold
 
 #else
 
-const char *nacre_download_missing(void)
-{
+const char *nacre_download_missing(void) {
     return "this build of Nacre lacks libcurl: install libcurl4-openssl-dev and build again";
 }
 
 nacre_status nacre_download_run(const nacre_download *download, const char *folder,
-                                char reason[NACRE_DOWNLOAD_REASON])
-{
+                                char reason[NACRE_DOWNLOAD_REASON]) {
     (void)download, (void)folder;
     snprintf(reason, NACRE_DOWNLOAD_REASON, "%s", nacre_download_missing());
     return NACRE_UNSUPPORTED;

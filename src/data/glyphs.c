@@ -3,11 +3,11 @@
 #include <stddef.h>
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof(*(array))))
+/* clang-format off */
 /* A stroke of n points, {x, y} each. */
 #define LINE(n, ...) {n, false, {__VA_ARGS__}}
 #define CURVE(n, ...) {n, true, {__VA_ARGS__}}
 
-/* clang-format off */
 static const nacre_glyph zero[] = {
     {1, {CURVE(9, {.50f,.08f}, {.28f,.20f}, {.20f,.50f}, {.28f,.80f}, {.50f,.92f}, {.72f,.80f},
                   {.80f,.50f}, {.72f,.20f}, {.50f,.08f})}},
@@ -86,12 +86,12 @@ static const struct {
     const nacre_glyph *glyphs;
     int variants;
 } digits[10] = {
-    {zero, COUNT(zero)}, {one, COUNT(one)}, {two, COUNT(two)},     {three, COUNT(three)}, {four, COUNT(four)},
-    {five, COUNT(five)}, {six, COUNT(six)}, {seven, COUNT(seven)}, {eight, COUNT(eight)}, {nine, COUNT(nine)},
+    {zero, COUNT(zero)},   {one, COUNT(one)},   {two, COUNT(two)}, {three, COUNT(three)},
+    {four, COUNT(four)},   {five, COUNT(five)}, {six, COUNT(six)}, {seven, COUNT(seven)},
+    {eight, COUNT(eight)}, {nine, COUNT(nine)},
 };
 
-const nacre_glyph *nacre_glyphs(int digit, int *variants)
-{
+const nacre_glyph *nacre_glyphs(int digit, int *variants) {
     *variants = digits[digit].variants;
     return digits[digit].glyphs;
 }

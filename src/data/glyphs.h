@@ -8,7 +8,8 @@ enum { NACRE_STROKE_POINTS = 12, NACRE_GLYPH_STROKES = 3 };
 
 typedef struct nacre_stroke {
     int points;
-    bool smooth; /* a curve through the points, else straight lines; closed if it ends where it began */
+    bool
+        smooth; /* a curve through the points, else straight lines; closed if it ends where it began */
     float at[NACRE_STROKE_POINTS][2];
 } nacre_stroke;
 

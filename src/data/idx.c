@@ -44,8 +44,7 @@ typedef struct stream {
 } stream;
 
 /* Reads min(n, what is left); short only at the end. */
-static nacre_status source_read(source *from, void *out, size_t n, size_t *got)
-{
+static nacre_status source_read(source *from, void *out, size_t n, size_t *got) {
     uint64_t left = from->size - from->position;
     if (n > left) n = (size_t)left;
     *got = n;
@@ -62,21 +61,18 @@ static nacre_status source_read(source *from, void *out, size_t n, size_t *got)
 
 #if USE_ZLIB
 
-static void *zlib_alloc(void *user, unsigned count, unsigned size)
-{
+static void *zlib_alloc(void *user, unsigned count, unsigned size) {
     (void)user;
     size_t bytes;
     return nacre_size_multiply(count, size, &bytes) ? nacre_alloc(bytes) : NULL;
 }
 
-static void zlib_free(void *user, void *block)
-{
+static void zlib_free(void *user, void *block) {
     (void)user;
     nacre_free(block);
 }
 
-static nacre_status gzip_open(stream *s)
-{
+static nacre_status gzip_open(stream *s) {
     s->chunk = nacre_alloc(CHUNK);
     if (!s->chunk) return NACRE_OUT_OF_MEMORY;
     s->zlib.zalloc = zlib_alloc;
@@ -88,8 +84,7 @@ static nacre_status gzip_open(stream *s)
     return NACRE_OK;
 }
 
-static nacre_status gzip_fill(stream *s)
-{
+static nacre_status gzip_fill(stream *s) {
     size_t got = 0;
     nacre_status status = source_read(&s->from, s->chunk, CHUNK, &got);
     s->zlib.next_in = s->chunk;
@@ -98,8 +93,7 @@ static nacre_status gzip_fill(stream *s)
 }
 
 /* After the end of a member: another one may follow (RFC 1952 section 2.2), and nothing else. */
-static nacre_status gzip_next_member(stream *s, bool *more)
-{
+static nacre_status gzip_next_member(stream *s, bool *more) {
     *more = s->zlib.avail_in > 0;
     if (!*more) return NACRE_OK;
     if (s->zlib.next_in[0] != 0x1f)
@@ -111,8 +105,7 @@ static nacre_status gzip_next_member(stream *s, bool *more)
     return NACRE_OK;
 }
 
-static nacre_status gzip_error(const stream *s, int code)
-{
+static nacre_status gzip_error(const stream *s, int code) {
     const char *name = s->from.name;
     if (code == Z_MEM_ERROR)
         return nacre_fail(NACRE_OUT_OF_MEMORY, "%s: no memory to inflate it", name);
@@ -121,8 +114,7 @@ static nacre_status gzip_error(const stream *s, int code)
 }
 
 /* Inflates min(n, what is left); the gzip trailer is checked when the end is reached. */
-static nacre_status gzip_read(stream *s, uint8_t *out, size_t n, size_t *got)
-{
+static nacre_status gzip_read(stream *s, uint8_t *out, size_t n, size_t *got) {
     *got = 0;
     while (*got < n) {
         nacre_status status = s->zlib.avail_in == 0 ? gzip_fill(s) : NACRE_OK;
@@ -148,24 +140,22 @@ static nacre_status gzip_read(stream *s, uint8_t *out, size_t n, size_t *got)
     return NACRE_OK;
 }
 
-static void gzip_close(stream *s)
-{
+static void gzip_close(stream *s) {
     if (s->zlib_open) inflateEnd(&s->zlib);
     nacre_free(s->chunk);
 }
 
 #else
 
-static nacre_status gzip_open(stream *s)
-{
-    return nacre_fail(NACRE_UNSUPPORTED,
-                      "%s: packed with gzip, and this build of Nacre lacks zlib; install zlib1g-dev and "
-                      "build again, or unpack the file with gunzip",
-                      s->from.name);
+static nacre_status gzip_open(stream *s) {
+    return nacre_fail(
+        NACRE_UNSUPPORTED,
+        "%s: packed with gzip, and this build of Nacre lacks zlib; install zlib1g-dev and "
+        "build again, or unpack the file with gunzip",
+        s->from.name);
 }
 
-static nacre_status gzip_read(stream *s, uint8_t *out, size_t n, size_t *got)
-{
+static nacre_status gzip_read(stream *s, uint8_t *out, size_t n, size_t *got) {
     (void)s, (void)out, (void)n;
     *got = 0;
     return NACRE_UNSUPPORTED;
@@ -175,22 +165,19 @@ static void gzip_close(stream *s) { (void)s; }
 
 #endif
 
-static nacre_status stream_read(stream *s, void *out, size_t n, size_t *got)
-{
+static nacre_status stream_read(stream *s, void *out, size_t n, size_t *got) {
     return s->gzip ? gzip_read(s, out, n, got) : source_read(&s->from, out, n, got);
 }
 
 /* Exactly n bytes of the header. */
-static nacre_status read_header(stream *s, uint8_t *out, size_t n)
-{
+static nacre_status read_header(stream *s, uint8_t *out, size_t n) {
     size_t got = 0;
     nacre_status status = stream_read(s, out, n, &got);
     if (status != NACRE_OK || got == n) return status;
     return nacre_fail(NACRE_BAD_FILE, "%s: ends within the idx header; " AGAIN, s->from.name);
 }
 
-static nacre_status check_magic(const char *name, const uint8_t magic[4])
-{
+static nacre_status check_magic(const char *name, const uint8_t magic[4]) {
     static const struct {
         uint8_t code;
         const char *name;
@@ -210,8 +197,7 @@ static nacre_status check_magic(const char *name, const uint8_t magic[4])
 }
 
 /* Reads magic and extents; nothing is allocated before they are known to fit. */
-static nacre_status read_extents(stream *s, nacre_idx *idx)
-{
+static nacre_status read_extents(stream *s, nacre_idx *idx) {
     uint8_t magic[4], extent[4 * NACRE_MAX_DIMS];
     nacre_status status = read_header(s, magic, sizeof magic);
     if (status == NACRE_OK) status = check_magic(s->from.name, magic);
@@ -222,46 +208,50 @@ static nacre_status read_extents(stream *s, nacre_idx *idx)
     idx->bytes = 1;
     for (int i = 0; i < idx->ndim; i++) {
         const uint8_t *at = extent + 4 * i;
-        uint32_t size = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+        uint32_t size =
+            (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
         if (size > INT32_MAX) /* the format's integers are signed */
             return nacre_fail(NACRE_BAD_FILE, "%s: size %u of dimension %d is too large; " AGAIN,
                               s->from.name, (unsigned)size, i);
         idx->dims[i] = size;
         if (!nacre_size_multiply(idx->bytes, size, &idx->bytes))
-            return nacre_fail(NACRE_BAD_FILE, "%s: its sizes multiply to more than memory holds; " AGAIN,
+            return nacre_fail(NACRE_BAD_FILE,
+                              "%s: its sizes multiply to more than memory holds; " AGAIN,
                               s->from.name);
     }
     return NACRE_OK;
 }
 
 /* The file must be able to hold what its header promises. */
-static nacre_status check_length(const stream *s, const nacre_idx *idx)
-{
+static nacre_status check_length(const stream *s, const nacre_idx *idx) {
     uint64_t header = 4 + 4 * (uint64_t)idx->ndim;
     uint64_t promised = header + idx->bytes;
     uint64_t size = s->from.size;
-    bool bytes_missing = promised < header || (s->gzip ? promised / DEFLATE_RATIO > size : promised > size);
+    bool bytes_missing =
+        promised < header || (s->gzip ? promised / DEFLATE_RATIO > size : promised > size);
     if (bytes_missing)
-        return nacre_fail(NACRE_BAD_FILE,
-                          "%s: truncated: its header promises %zu bytes of data and the file has %llu "
-                          "bytes; " AGAIN,
-                          s->from.name, idx->bytes, (unsigned long long)size);
+        return nacre_fail(
+            NACRE_BAD_FILE,
+            "%s: truncated: its header promises %zu bytes of data and the file has %llu "
+            "bytes; " AGAIN,
+            s->from.name, idx->bytes, (unsigned long long)size);
     if (!s->gzip && promised < size)
         return nacre_fail(NACRE_BAD_FILE, "%s: %llu bytes after the end of its data; " AGAIN,
                           s->from.name, (unsigned long long)(size - promised));
     return NACRE_OK;
 }
 
-static nacre_status read_data(stream *s, nacre_idx *idx)
-{
+static nacre_status read_data(stream *s, nacre_idx *idx) {
     idx->data = nacre_alloc(idx->bytes);
     if (!idx->data) return NACRE_OUT_OF_MEMORY;
     size_t got = 0;
     nacre_status status = stream_read(s, idx->data, idx->bytes, &got);
     if (status != NACRE_OK) return status;
     if (got < idx->bytes)
-        return nacre_fail(NACRE_BAD_FILE, "%s: truncated: its header promises %zu bytes of data, it holds "
-                          "%zu; " AGAIN, s->from.name, idx->bytes, got);
+        return nacre_fail(NACRE_BAD_FILE,
+                          "%s: truncated: its header promises %zu bytes of data, it holds "
+                          "%zu; " AGAIN,
+                          s->from.name, idx->bytes, got);
     uint8_t beyond;
     status = stream_read(s, &beyond, 1, &got);
     if (status == NACRE_OK && got > 0)
@@ -270,8 +260,7 @@ static nacre_status read_data(stream *s, nacre_idx *idx)
     return status;
 }
 
-static nacre_status parse(stream *s, nacre_idx *out)
-{
+static nacre_status parse(stream *s, nacre_idx *out) {
     nacre_idx idx = {0};
     nacre_status status = s->gzip ? gzip_open(s) : NACRE_OK;
     if (status == NACRE_OK) status = read_extents(s, &idx);
@@ -283,8 +272,7 @@ static nacre_status parse(stream *s, nacre_idx *out)
     return status;
 }
 
-nacre_status nacre_idx_parse(const void *bytes, size_t size, const char *name, nacre_idx *out)
-{
+nacre_status nacre_idx_parse(const void *bytes, size_t size, const char *name, nacre_idx *out) {
     if (!out || (!bytes && size > 0))
         return nacre_fail(NACRE_INVALID_ARGUMENT, "idx_parse: %s is NULL", out ? "bytes" : "out");
     const uint8_t *text = bytes;
@@ -293,8 +281,7 @@ nacre_status nacre_idx_parse(const void *bytes, size_t size, const char *name, n
     return parse(&s, out);
 }
 
-nacre_status nacre_idx_load(const char *path, nacre_idx *out)
-{
+nacre_status nacre_idx_load(const char *path, nacre_idx *out) {
     if (!path || !out)
         return nacre_fail(NACRE_INVALID_ARGUMENT, "idx_load: %s is NULL", path ? "out" : "path");
     *out = (nacre_idx){0};
@@ -316,8 +303,7 @@ nacre_status nacre_idx_load(const char *path, nacre_idx *out)
     return status;
 }
 
-void nacre_idx_free(nacre_idx *idx)
-{
+void nacre_idx_free(nacre_idx *idx) {
     if (!idx) return;
     nacre_free(idx->data);
     *idx = (nacre_idx){0};

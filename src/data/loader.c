@@ -21,20 +21,18 @@ struct nacre_loader {
     unsigned turn;
 };
 
-static nacre_status check_options(const nacre_loader_options *o)
-{
+static nacre_status check_options(const nacre_loader_options *o) {
     if (!o->set) return nacre_fail(NACRE_INVALID_ARGUMENT, "loader: .set is NULL");
     if (o->batch_size < 1)
         return nacre_fail(NACRE_INVALID_ARGUMENT, "loader: .batch_size is %lld; at least 1",
                           (long long)o->batch_size);
     if (o->prefetch < 0 || o->prefetch > MAX_PREFETCH)
-        return nacre_fail(NACRE_INVALID_ARGUMENT, "loader: .prefetch is %d; 0 to %d batches", o->prefetch,
-                          MAX_PREFETCH);
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "loader: .prefetch is %d; 0 to %d batches",
+                          o->prefetch, MAX_PREFETCH);
     return NACRE_OK;
 }
 
-nacre_loader *nacre_loader_new(const nacre_loader_options *options)
-{
+nacre_loader *nacre_loader_new(const nacre_loader_options *options) {
     nacre_loader_options o;
     if (!nacre_data_options_take(&o, sizeof o, options, "loader_new")) return NULL;
     if (check_options(&o) != NACRE_OK) return NULL;
@@ -47,14 +45,12 @@ nacre_loader *nacre_loader_new(const nacre_loader_options *options)
     return NULL;
 }
 
-static void drop(nacre_tensor **t)
-{
+static void drop(nacre_tensor **t) {
     if (*t) nacre_release(*t);
     *t = NULL;
 }
 
-void nacre_loader_free(nacre_loader *loader)
-{
+void nacre_loader_free(nacre_loader *loader) {
     if (!loader) return;
     nacre_batches_free(loader->batches);
     for (int size = 0; size < SIZES; size++) {
@@ -66,25 +62,22 @@ void nacre_loader_free(nacre_loader *loader)
     nacre_free(loader);
 }
 
-int64_t nacre_loader_batches(const nacre_loader *loader)
-{
+int64_t nacre_loader_batches(const nacre_loader *loader) {
     return loader ? nacre_batches_per_epoch(loader->batches) : 0;
 }
 
-nacre_status nacre_loader_start(nacre_loader *loader, int64_t epoch, int64_t first)
-{
+nacre_status nacre_loader_start(nacre_loader *loader, int64_t epoch, int64_t first) {
     if (!loader) return nacre_fail(NACRE_INVALID_ARGUMENT, "loader_start: the loader is NULL");
     return nacre_batches_start(loader->batches, epoch, first);
 }
 
 /* A tensor of n samples of that shape, outside all scopes of the program. NULL on error. */
-static nacre_tensor *make_tensor(const void *data, const nacre_shape *sample, nacre_dtype dtype, int64_t n)
-{
+static nacre_tensor *make_tensor(const void *data, const nacre_shape *sample, nacre_dtype dtype,
+                                 int64_t n) {
     nacre_data_options o = {.size = sizeof o, .data = data, .dtype = dtype};
     o.shape.ndim = sample->ndim + 1;
     o.shape.dims[0] = n;
-    for (int i = 0; i < sample->ndim; i++)
-        o.shape.dims[i + 1] = sample->dims[i];
+    for (int i = 0; i < sample->ndim; i++) o.shape.dims[i + 1] = sample->dims[i];
     nacre_scope frame = nacre_frame_begin();
     nacre_tensor *t = nacre_from_data_at(&o, NULL, 0);
     t = nacre_is_error(t) ? NULL : nacre_retain(t);
@@ -94,19 +87,18 @@ static nacre_tensor *make_tensor(const void *data, const nacre_shape *sample, na
 
 /* Puts n samples into *t, which is made the first time. */
 static nacre_status refill(nacre_tensor **t, const void *data, const nacre_shape *sample,
-                           nacre_dtype dtype, size_t sample_bytes, int64_t n)
-{
+                           nacre_dtype dtype, size_t sample_bytes, int64_t n) {
     if (*t) return nacre_copy_from(*t, data, sample_bytes * (size_t)n);
     *t = make_tensor(data, sample, dtype, n);
     return *t ? NACRE_OK : nacre_error_code();
 }
 
-bool nacre_loader_next(nacre_loader *loader, nacre_batch *out, nacre_status *status)
-{
+bool nacre_loader_next(nacre_loader *loader, nacre_batch *out, nacre_status *status) {
     nacre_status ignored;
     if (!status) status = &ignored;
     if (!loader || !out) {
-        *status = nacre_fail(NACRE_INVALID_ARGUMENT, "loader_next: %s is NULL", loader ? "out" : "loader");
+        *status = nacre_fail(NACRE_INVALID_ARGUMENT, "loader_next: %s is NULL",
+                             loader ? "out" : "loader");
         return false;
     }
     *out = (nacre_batch){0};

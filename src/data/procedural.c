@@ -31,16 +31,14 @@ typedef struct draws {
 
 enum { STREAM_SAMPLE = 0, STREAM_LABELS = 2 }; /* + split */
 
-static draws draws_begin(uint64_t seed, uint32_t stream, uint64_t index)
-{
+static draws draws_begin(uint64_t seed, uint32_t stream, uint64_t index) {
     uint64_t key = seed ^ nacre_random_stream("procedural digits");
     return (draws){.counter = {0, stream, (uint32_t)index, (uint32_t)(index >> 32)},
                    .key = {(uint32_t)key, (uint32_t)(key >> 32)},
                    .used = 4};
 }
 
-static uint32_t draw(draws *d)
-{
+static uint32_t draw(draws *d) {
     if (d->used == 4) {
         d->block = nacre_philox(d->counter, d->key);
         d->counter[0]++;
@@ -49,19 +47,16 @@ static uint32_t draw(draws *d)
     return d->block.word[d->used++];
 }
 
-static float uniform(draws *d, float low, float high)
-{
+static float uniform(draws *d, float low, float high) {
     return low + (high - low) * ((float)(draw(d) >> 8) * 0x1p-24f);
 }
 
-static uint32_t below(draws *d, uint32_t bound)
-{
+static uint32_t below(draws *d, uint32_t bound) {
     return (uint32_t)(((uint64_t)draw(d) * bound) >> 32);
 }
 
 /* Four bytes of a word added: near enough a normal deviate, of mean 510 and this deviation. */
-static float bell(uint32_t word)
-{
+static float bell(uint32_t word) {
     const float deviation = 147.8f; /* sqrt(4 (256^2 - 1) / 12) */
     uint32_t sum = (word & 255) + (word >> 8 & 255) + (word >> 16 & 255) + (word >> 24);
     return ((float)sum - 510.0f) / deviation;
@@ -80,8 +75,7 @@ typedef struct bend {
     float jitter;                    /* of control points, in glyph units */
 } bend;
 
-static bend bend_draw(draws *d)
-{
+static bend bend_draw(draws *d) {
     bend b;
     float height = uniform(d, 17.0f, 22.0f);
     float width = height * uniform(d, 0.66f, 1.05f);
@@ -104,8 +98,7 @@ static bend bend_draw(draws *d)
 }
 
 /* Weights of the four knots around t in [0, 1] of a uniform cubic B-spline. */
-static void spline_weights(float t, float w[4])
-{
+static void spline_weights(float t, float w[4]) {
     float u = 1 - t;
     w[0] = u * u * u / 6;
     w[1] = (3 * t * t * t - 6 * t * t + 4) / 6;
@@ -114,8 +107,7 @@ static void spline_weights(float t, float w[4])
 }
 
 /* The cell of the field that holds a pixel coordinate, and the place in it. */
-static int spline_cell(float pixel, float *t)
-{
+static int spline_cell(float pixel, float *t) {
     const float cells = KNOTS - 3;
     float at = pixel * (cells / SIDE);
     at = at < 0 ? 0 : at > cells ? cells : at;
@@ -124,8 +116,7 @@ static int spline_cell(float pixel, float *t)
     return cell;
 }
 
-static point bend_apply(const bend *b, point glyph)
-{
+static point bend_apply(const bend *b, point glyph) {
     float gx = glyph.x - 0.5f, gy = glyph.y - 0.5f;
     point p = {b->xx * gx + b->xy * gy + b->left, b->yx * gx + b->yy * gy + b->top};
     float tx, ty, wx[4], wy[4];
@@ -151,8 +142,7 @@ typedef struct pen {
     float ink;
 } pen;
 
-static pen pen_draw(draws *d)
-{
+static pen pen_draw(draws *d) {
     pen p;
     p.radius = uniform(d, 0.75f, 1.75f);
     p.thinning = uniform(d, -0.3f, 0.5f);
@@ -164,8 +154,7 @@ static pen pen_draw(draws *d)
 static int clamp_pixel(float x) { return x < 0 ? 0 : x > SIDE - 1 ? SIDE - 1 : (int)x; }
 
 /* Darkens the pixels near the segment a-b: coverage falls from 1 to 0 over the pen's edge. */
-static void draw_segment(float *canvas, point a, point b, float radius, float edge)
-{
+static void draw_segment(float *canvas, point a, point b, float radius, float edge) {
     float reach = radius + edge / 2;
     float dx = b.x - a.x, dy = b.y - a.y;
     float squared = dx * dx + dy * dy;
@@ -189,14 +178,12 @@ static void draw_segment(float *canvas, point a, point b, float radius, float ed
 }
 
 /* Catmull-Rom spline through p1 and p2 at t in [0, 1]. */
-static float catmull_rom(float p0, float p1, float p2, float p3, float t)
-{
+static float catmull_rom(float p0, float p1, float p2, float p3, float t) {
     return p1 + 0.5f * t *
                     (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)));
 }
 
-static point on_stroke(const point *points, int count, bool smooth, int span, float t)
-{
+static point on_stroke(const point *points, int count, bool smooth, int span, float t) {
     point p1 = points[span], p2 = points[span + 1];
     if (!smooth) return (point){p1.x + t * (p2.x - p1.x), p1.y + t * (p2.y - p1.y)};
     bool closed = points[0].x == points[count - 1].x && points[0].y == points[count - 1].y;
@@ -206,21 +193,17 @@ static point on_stroke(const point *points, int count, bool smooth, int span, fl
 }
 
 /* The jitter of a control point follows from where it stands, so that strokes that meet stay joined. */
-static point jittered(const float at[2], float jitter, const draws *d)
-{
+static point jittered(const float at[2], float jitter, const draws *d) {
     uint32_t cell = (uint32_t)(at[0] * 64) << 8 | (uint32_t)(at[1] * 64);
-    const uint32_t counter[4] = {cell, d->counter[1] | 0x80000000u, d->counter[2],
-                                 d->counter[3]};
+    const uint32_t counter[4] = {cell, d->counter[1] | 0x80000000u, d->counter[2], d->counter[3]};
     nacre_philox_block block = nacre_philox(counter, d->key);
     return (point){at[0] + jitter * bell(block.word[0]), at[1] + jitter * bell(block.word[1])};
 }
 
 static void draw_stroke(float *canvas, const nacre_stroke *stroke, const bend *b, const pen *p,
-                        const draws *d)
-{
+                        const draws *d) {
     point points[NACRE_STROKE_POINTS];
-    for (int i = 0; i < stroke->points; i++)
-        points[i] = jittered(stroke->at[i], b->jitter, d);
+    for (int i = 0; i < stroke->points; i++) points[i] = jittered(stroke->at[i], b->jitter, d);
     int segments = (stroke->points - 1) * STEPS;
     point from = bend_apply(b, points[0]);
     for (int i = 1; i <= segments; i++) {
@@ -233,8 +216,8 @@ static void draw_stroke(float *canvas, const nacre_stroke *stroke, const bend *b
     }
 }
 
-static void draw_sample(uint64_t seed, nacre_digits_split split, uint64_t index, int digit, uint8_t *out)
-{
+static void draw_sample(uint64_t seed, nacre_digits_split split, uint64_t index, int digit,
+                        uint8_t *out) {
     draws d = draws_begin(seed, STREAM_SAMPLE + (uint32_t)split, index);
     int variants;
     const nacre_glyph *glyphs = nacre_glyphs(digit, &variants);
@@ -243,8 +226,7 @@ static void draw_sample(uint64_t seed, nacre_digits_split split, uint64_t index,
     pen p = pen_draw(&d);
     float noise = uniform(&d, 0.0f, 0.16f);
     float canvas[PIXELS] = {0};
-    for (int s = 0; s < glyph->strokes; s++)
-        draw_stroke(canvas, &glyph->stroke[s], &b, &p, &d);
+    for (int s = 0; s < glyph->strokes; s++) draw_stroke(canvas, &glyph->stroke[s], &b, &p, &d);
     for (int i = 0; i < PIXELS; i++) {
         float value = p.ink * canvas[i] + noise * bell(draw(&d));
         value = value < 0 ? 0 : value > 1 ? 1 : value;
@@ -255,8 +237,8 @@ static void draw_sample(uint64_t seed, nacre_digits_split split, uint64_t index,
 /* ---- sets ---- */
 
 /* Each ten samples in a row hold every digit once, in random order. */
-static void draw_labels(uint64_t seed, nacre_digits_split split, uint64_t group, uint8_t labels[CLASSES])
-{
+static void draw_labels(uint64_t seed, nacre_digits_split split, uint64_t group,
+                        uint8_t labels[CLASSES]) {
     draws d = draws_begin(seed, STREAM_LABELS + (uint32_t)split, group);
     for (uint32_t i = 0; i < CLASSES; i++) {
         uint32_t j = below(&d, i + 1);
@@ -272,8 +254,7 @@ typedef struct drawing {
     uint8_t *pixels, *labels;
 } drawing;
 
-static void draw_task(void *context, size_t task)
-{
+static void draw_task(void *context, size_t task) {
     const drawing *work = context;
     size_t end = (task + 1) * TASK < work->count ? (task + 1) * TASK : work->count;
     uint8_t labels[CLASSES] = {0};
@@ -285,10 +266,10 @@ static void draw_task(void *context, size_t task)
     }
 }
 
-nacre_status nacre_digits_draw(int64_t count, uint64_t seed, nacre_digits_split split, nacre_images *out)
-{
-    *out = (nacre_images){.count = count, .height = SIDE, .width = SIDE, .classes = CLASSES,
-                          .name = "procedural"};
+nacre_status nacre_digits_draw(int64_t count, uint64_t seed, nacre_digits_split split,
+                               nacre_images *out) {
+    *out = (nacre_images){
+        .count = count, .height = SIDE, .width = SIDE, .classes = CLASSES, .name = "procedural"};
     size_t bytes;
     if (count < 1)
         return nacre_fail(NACRE_INVALID_ARGUMENT, "procedural digits: count is %lld; at least 1",
@@ -308,8 +289,7 @@ nacre_status nacre_digits_draw(int64_t count, uint64_t seed, nacre_digits_split 
     return NACRE_OK;
 }
 
-nacre_dataset *nacre_procedural_digits(int64_t count, uint64_t seed, bool one_hot)
-{
+nacre_dataset *nacre_procedural_digits(int64_t count, uint64_t seed, bool one_hot) {
     nacre_images images;
     if (nacre_digits_draw(count, seed, NACRE_DIGITS_TRAIN, &images) != NACRE_OK) return NULL;
     images.one_hot = one_hot;

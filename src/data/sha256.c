@@ -15,8 +15,7 @@ static const uint32_t round_constants[64] = {
 
 static uint32_t rotate(uint32_t x, int by) { return x >> by | x << (32 - by); }
 
-static void compress(uint32_t state[8], const uint8_t *block)
-{
+static void compress(uint32_t state[8], const uint8_t *block) {
     uint32_t w[64];
     for (int t = 0; t < 16; t++)
         w[t] = (uint32_t)block[4 * t] << 24 | (uint32_t)block[4 * t + 1] << 16 |
@@ -40,16 +39,14 @@ static void compress(uint32_t state[8], const uint8_t *block)
     state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
-void nacre_sha256_begin(nacre_sha256 *hash)
-{
+void nacre_sha256_begin(nacre_sha256 *hash) {
     static const uint32_t initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     memcpy(hash->state, initial, sizeof initial);
     hash->bytes = 0;
 }
 
-void nacre_sha256_add(nacre_sha256 *hash, const void *data, size_t size)
-{
+void nacre_sha256_add(nacre_sha256 *hash, const void *data, size_t size) {
     const uint8_t *from = data;
     while (size > 0) {
         size_t used = (size_t)(hash->bytes % 64);
@@ -62,16 +59,14 @@ void nacre_sha256_add(nacre_sha256 *hash, const void *data, size_t size)
     }
 }
 
-void nacre_sha256_end(nacre_sha256 *hash, char hex[65])
-{
+void nacre_sha256_end(nacre_sha256 *hash, char hex[65]) {
     /* One 1 bit, zeros up to 8 bytes before the end of a block, the length in bits (section 5.1.1). */
     static const uint8_t padding[64] = {0x80};
     uint64_t bits = hash->bytes * 8;
     size_t used = (size_t)(hash->bytes % 64);
     nacre_sha256_add(hash, padding, used < 56 ? 56 - used : 120 - used);
     uint8_t length[8];
-    for (int i = 0; i < 8; i++)
-        length[i] = (uint8_t)(bits >> (56 - 8 * i));
+    for (int i = 0; i < 8; i++) length[i] = (uint8_t)(bits >> (56 - 8 * i));
     nacre_sha256_add(hash, length, sizeof length);
     for (int i = 0; i < 64; i++)
         hex[i] = "0123456789abcdef"[hash->state[i / 8] >> (28 - 4 * (i % 8)) & 15];

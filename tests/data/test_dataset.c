@@ -9,15 +9,16 @@
 static const float inputs[] = {0, 1, 10, 11, 20, 21, 30, 31};
 static const int64_t targets[] = {5, 6, 7, 8};
 
-static nacre_arrays_options four_samples(void)
-{
+static nacre_arrays_options four_samples(void) {
     return (nacre_arrays_options){.size = sizeof(nacre_arrays_options),
-                                  .inputs = inputs, .input_shape = {1, {2}},
-                                  .targets = targets, .count = 4, .classes = 9};
+                                  .inputs = inputs,
+                                  .input_shape = {1, {2}},
+                                  .targets = targets,
+                                  .count = 4,
+                                  .classes = 9};
 }
 
-static void expect_samples(const nacre_dataset *set)
-{
+static void expect_samples(const nacre_dataset *set) {
     float in[4];
     int64_t out[2];
     const int64_t indices[] = {2, 0};
@@ -26,8 +27,7 @@ static void expect_samples(const nacre_dataset *set)
     assert_true(out[0] == 7 && out[1] == 5);
 }
 
-static void arrays_are_copied_unless_borrowed(void **state)
-{
+static void arrays_are_copied_unless_borrowed(void **state) {
     (void)state;
     float own[8];
     memcpy(own, inputs, sizeof own);
@@ -53,8 +53,7 @@ static void arrays_are_copied_unless_borrowed(void **state)
     nacre_dataset_free(borrowed);
 }
 
-static void a_head_is_a_smaller_set(void **state)
-{
+static void a_head_is_a_smaller_set(void **state) {
     (void)state;
     nacre_arrays_options options = four_samples();
     nacre_dataset *set = nacre_dataset_from_arrays(&options);
@@ -72,8 +71,7 @@ static void a_head_is_a_smaller_set(void **state)
     nacre_dataset_free(set);
 }
 
-static void reading_what_is_not_there_is_an_error(void **state)
-{
+static void reading_what_is_not_there_is_an_error(void **state) {
     (void)state;
     nacre_arrays_options options = four_samples();
     nacre_dataset *set = nacre_dataset_from_arrays(&options);
@@ -97,8 +95,8 @@ static void reading_what_is_not_there_is_an_error(void **state)
 
 static int destroyed;
 
-static nacre_status read_squares(void *user, const int64_t *indices, int64_t n, void *in, void *out)
-{
+static nacre_status read_squares(void *user, const int64_t *indices, int64_t n, void *in,
+                                 void *out) {
     (void)user;
     for (int64_t i = 0; i < n; i++) {
         ((double *)in)[i] = (double)indices[i];
@@ -109,15 +107,17 @@ static nacre_status read_squares(void *user, const int64_t *indices, int64_t n, 
 
 static void destroy(void *user) { destroyed += *(int *)user; }
 
-static nacre_dataset_options squares(int *user)
-{
-    return (nacre_dataset_options){.size = sizeof(nacre_dataset_options), .count = 100,
-                                   .input_dtype = NACRE_F64, .target_dtype = NACRE_F64,
-                                   .read = read_squares, .destroy = destroy, .user = user};
+static nacre_dataset_options squares(int *user) {
+    return (nacre_dataset_options){.size = sizeof(nacre_dataset_options),
+                                   .count = 100,
+                                   .input_dtype = NACRE_F64,
+                                   .target_dtype = NACRE_F64,
+                                   .read = read_squares,
+                                   .destroy = destroy,
+                                   .user = user};
 }
 
-static void a_reader_of_ones_own_is_a_set(void **state)
-{
+static void a_reader_of_ones_own_is_a_set(void **state) {
     (void)state;
     int one = 1;
     char name[] = "squares";
@@ -141,20 +141,18 @@ static void break_classes(nacre_dataset_options *o) { o->classes = -1; }
 static void break_dtype(nacre_dataset_options *o) { o->input_dtype = (nacre_dtype)99; }
 static void break_ndim(nacre_dataset_options *o) { o->input_shape.ndim = NACRE_MAX_DIMS; }
 static void break_extent(nacre_dataset_options *o) { o->target_shape = (nacre_shape){1, {0}}; }
-static void break_size(nacre_dataset_options *o)
-{
+static void break_size(nacre_dataset_options *o) {
     o->input_shape = (nacre_shape){3, {INT64_MAX, INT64_MAX, 3}};
 }
 
-static void a_senseless_set_is_refused_and_its_data_are_freed(void **state)
-{
+static void a_senseless_set_is_refused_and_its_data_are_freed(void **state) {
     (void)state;
     static const struct {
         void (*change)(nacre_dataset_options *o);
         const char *message;
-    } cases[] = {{break_count, "is empty"},   {break_read, ".read"},
-                 {break_classes, ".classes"}, {break_dtype, "dtype 99"},
-                 {break_ndim, "8 dimensions"}, {break_extent, "extent 0"},
+    } cases[] = {{break_count, "is empty"},         {break_read, ".read"},
+                 {break_classes, ".classes"},       {break_dtype, "dtype 99"},
+                 {break_ndim, "8 dimensions"},      {break_extent, "extent 0"},
                  {break_size, "larger than memory"}};
     int one = 1;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -171,8 +169,7 @@ static void a_senseless_set_is_refused_and_its_data_are_freed(void **state)
     assert_non_null(strstr(nacre_error_message(), "size"));
 }
 
-static void senseless_arrays_are_refused(void **state)
-{
+static void senseless_arrays_are_refused(void **state) {
     (void)state;
     nacre_arrays_options options = four_samples();
     options.count = 0;
@@ -187,8 +184,7 @@ static void senseless_arrays_are_refused(void **state)
     assert_null(nacre_dataset_from_arrays(NULL));
 }
 
-static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
-{
+static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     nacre_arrays_options options = four_samples();
     size_t live = nacre_memory().live_bytes;
@@ -206,8 +202,7 @@ static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrays_are_copied_unless_borrowed),
         cmocka_unit_test(a_head_is_a_smaller_set),

@@ -8,9 +8,11 @@
 
 #include <nacre/data.h>
 #include <nacre/system.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,19 +32,16 @@ static nacre_download_file files[] = {{"one", ONE, one_hash}, {"two", TWO, two_h
 static char reason[NACRE_DOWNLOAD_REASON];
 static int silence_ms = 6000;
 
-static void make_file(const char *name, uint8_t *bytes, size_t size, char hash[65])
-{
+static void make_file(const char *name, uint8_t *bytes, size_t size, char hash[65]) {
     nacre_sha256 sum;
     nacre_sha256_begin(&sum);
-    for (size_t i = 0; i < size; i++)
-        bytes[i] = (uint8_t)(i * i / 7);
+    for (size_t i = 0; i < size; i++) bytes[i] = (uint8_t)(i * i / 7);
     nacre_sha256_add(&sum, bytes, size);
     nacre_sha256_end(&sum, hash);
     support_write(support_path(server.folder, name), bytes, size);
 }
 
-static void run_server(int input, int output)
-{
+static void run_server(int input, int output) {
     const char *source = getenv("NACRE_SOURCE");
     char script[4096];
     snprintf(script, sizeof script, "%s/tests/data/http_server.py", source ? source : ".");
@@ -52,8 +51,7 @@ static void run_server(int input, int output)
     _exit(127);
 }
 
-static int start_server(void **state)
-{
+static int start_server(void **state) {
     (void)state;
     int input[2], output[2];
     setenv("no_proxy", "127.0.0.1", 1);
@@ -76,8 +74,7 @@ static int start_server(void **state)
     return 0;
 }
 
-static int stop_server(void **state)
-{
+static int stop_server(void **state) {
     (void)state;
     close(server.input);
     waitpid(server.process, NULL, 0);
@@ -85,8 +82,7 @@ static int stop_server(void **state)
 }
 
 /* Downloads both files from the mirrors with these habits, separated by spaces. */
-static nacre_status download(const char *habits, const char *folder)
-{
+static nacre_status download(const char *habits, const char *folder) {
     static char urls[4][64];
     const char *mirrors[4];
     size_t count = 0;
@@ -99,21 +95,26 @@ static nacre_status download(const char *habits, const char *folder)
     snprintf(words, sizeof words, "%s", habits);
     for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
         bool dead = strcmp(word, "dead") == 0; /* nobody listens on port 1 */
-        snprintf(urls[count], sizeof urls[count], "http://127.0.0.1:%d/%s/", dead ? 1 : server.port, word);
+        snprintf(urls[count], sizeof urls[count], "http://127.0.0.1:%d/%s/", dead ? 1 : server.port,
+                 word);
         mirrors[count] = urls[count];
         count++;
     }
-    nacre_download d = {.what = "the test files", .files = files, .file_count = 2,
-                        .mirrors = mirrors, .mirror_count = count,
-                        .connect_ms = 5000, .stall_s = 1, .silence_ms = silence_ms};
+    nacre_download d = {.what = "the test files",
+                        .files = files,
+                        .file_count = 2,
+                        .mirrors = mirrors,
+                        .mirror_count = count,
+                        .connect_ms = 5000,
+                        .stall_s = 1,
+                        .silence_ms = silence_ms};
     nacre_error_clear();
     nacre_status status = nacre_download_run(&d, folder, reason);
     assert_int_equal(nacre_error_code(), NACRE_OK); /* the caller may have another way */
     return status;
 }
 
-static void expect_file(const char *folder, const char *name, const uint8_t *bytes, size_t size)
-{
+static void expect_file(const char *folder, const char *name, const uint8_t *bytes, size_t size) {
     size_t found;
     char *text = support_read(support_path(folder, name), &found);
     assert_int_equal(found, size);
@@ -121,35 +122,30 @@ static void expect_file(const char *folder, const char *name, const uint8_t *byt
     free(text);
 }
 
-static void expect_both(const char *folder)
-{
+static void expect_both(const char *folder) {
     expect_file(folder, "one", one, ONE);
     expect_file(folder, "two", two, TWO);
     assert_false(support_exists(support_path(folder, "one.part")));
     assert_false(support_exists(support_path(folder, "two.part")));
 }
 
-static void expect_nothing(const char *folder)
-{
+static void expect_nothing(const char *folder) {
     assert_false(support_exists(support_path(folder, "one")));
     assert_false(support_exists(support_path(folder, "one.part")));
 }
 
 /* How often `text` is among the requests. */
-static int requests(const char *text)
-{
+static int requests(const char *text) {
     int count = 0;
     const char *path = support_path(server.folder, "requests");
     if (!support_exists(path)) return 0;
     char *log = support_read(path, NULL);
-    for (const char *at = log; (at = strstr(at, text)); at++)
-        count++;
+    for (const char *at = log; (at = strstr(at, text)); at++) count++;
     free(log);
     return count;
 }
 
-static void files_arrive_whole_in_a_folder_that_is_made(void **state)
-{
+static void files_arrive_whole_in_a_folder_that_is_made(void **state) {
     (void)state;
     const char *folder = support_path(support_folder(), "a/b/c");
     assert_int_equal(download("good", folder), NACRE_OK);
@@ -159,8 +155,7 @@ static void files_arrive_whole_in_a_folder_that_is_made(void **state)
     assert_int_equal(requests("/good/"), 0);
 }
 
-static void a_damaged_file_is_replaced(void **state)
-{
+static void a_damaged_file_is_replaced(void **state) {
     (void)state;
     const char *folder = support_folder();
     support_write(support_path(folder, "one"), "bad", 3);
@@ -168,8 +163,7 @@ static void a_damaged_file_is_replaced(void **state)
     expect_both(folder);
 }
 
-static void a_cut_connection_goes_on_where_it_stopped(void **state)
-{
+static void a_cut_connection_goes_on_where_it_stopped(void **state) {
     (void)state;
     const char *folder = support_folder();
     assert_int_equal(download("cut", folder), NACRE_OK);
@@ -178,8 +172,7 @@ static void a_cut_connection_goes_on_where_it_stopped(void **state)
     assert_int_equal(requests("bytes=90000-"), 1);
 }
 
-static void an_interrupted_download_goes_on_the_next_time(void **state)
-{
+static void an_interrupted_download_goes_on_the_next_time(void **state) {
     (void)state;
     const char *folder = support_folder();
     support_write(support_path(folder, "one.part"), one, 60000);
@@ -194,8 +187,7 @@ static void an_interrupted_download_goes_on_the_next_time(void **state)
     assert_int_equal(requests("/one"), 0);
 }
 
-static void a_part_of_something_else_is_thrown_away(void **state)
-{
+static void a_part_of_something_else_is_thrown_away(void **state) {
     (void)state;
     const char *folder = support_folder();
     support_write(support_path(folder, "one.part"), two, TWO - 1);
@@ -209,8 +201,7 @@ static void a_part_of_something_else_is_thrown_away(void **state)
     expect_both(folder);
 }
 
-static void a_server_that_cannot_resume_is_asked_for_the_whole_file(void **state)
-{
+static void a_server_that_cannot_resume_is_asked_for_the_whole_file(void **state) {
     (void)state;
     const char *folder = support_folder();
     support_write(support_path(folder, "one.part"), one, 60000);
@@ -218,8 +209,7 @@ static void a_server_that_cannot_resume_is_asked_for_the_whole_file(void **state
     expect_both(folder);
 }
 
-static void wrong_bytes_are_never_kept(void **state)
-{
+static void wrong_bytes_are_never_kept(void **state) {
     (void)state;
     const char *folder = support_folder();
     assert_int_equal(download("wrong", folder), NACRE_IO_ERROR);
@@ -233,25 +223,23 @@ static void wrong_bytes_are_never_kept(void **state)
     expect_nothing(folder);
 }
 
-static void the_next_mirror_is_tried(void **state)
-{
+static void the_next_mirror_is_tried(void **state) {
     (void)state;
     const char *folder = support_folder();
     assert_int_equal(download("absent wrong dead good", folder), NACRE_OK);
     expect_both(folder);
-    assert_int_equal(requests("/two"), 1); /* the mirror that worked is asked first for the next file */
+    assert_int_equal(requests("/two"),
+                     1); /* the mirror that worked is asked first for the next file */
 }
 
-static void a_mirror_that_stalls_is_given_up(void **state)
-{
+static void a_mirror_that_stalls_is_given_up(void **state) {
     (void)state;
     const char *folder = support_folder();
     assert_int_equal(download("silent stall good", folder), NACRE_OK);
     expect_both(folder);
 }
 
-static void redirections_are_followed_but_not_to_files_of_this_machine(void **state)
-{
+static void redirections_are_followed_but_not_to_files_of_this_machine(void **state) {
     (void)state;
     const char *folder = support_folder();
     assert_int_equal(download("redirect", folder), NACRE_OK);
@@ -261,8 +249,7 @@ static void redirections_are_followed_but_not_to_files_of_this_machine(void **st
     expect_nothing(folder);
 }
 
-static void without_a_network_the_answer_comes_at_once(void **state)
-{
+static void without_a_network_the_answer_comes_at_once(void **state) {
     (void)state;
     const char *folder = support_folder();
     assert_int_equal(download("dead dead", folder), NACRE_IO_ERROR);
@@ -275,8 +262,7 @@ static void without_a_network_the_answer_comes_at_once(void **state)
 }
 
 /* Each mirror has its own patience, yet an offline machine must not wait for all of them. */
-static void silence_is_not_waited_for_mirror_after_mirror(void **state)
-{
+static void silence_is_not_waited_for_mirror_after_mirror(void **state) {
     (void)state;
     const char *folder = support_folder();
     silence_ms = 100;
@@ -287,8 +273,7 @@ static void silence_is_not_waited_for_mirror_after_mirror(void **state)
     expect_nothing(folder);
 }
 
-static void cancelling_stops_a_download(void **state)
-{
+static void cancelling_stops_a_download(void **state) {
     (void)state;
     nacre_cancel(true);
     nacre_status status = download("good", support_folder());
@@ -296,8 +281,26 @@ static void cancelling_stops_a_download(void **state)
     assert_int_equal(status, NACRE_CANCELLED);
 }
 
-static void a_folder_that_cannot_be_made_is_named(void **state)
-{
+/* A limit on the size of files stands in for a full disk: writing fails in the middle. */
+static void a_full_disk_leaves_nothing_behind(void **state) {
+    (void)state;
+    const char *folder = support_folder();
+    struct rlimit before, small;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = ONE / 2;
+    setrlimit(RLIMIT_FSIZE, &small);
+    nacre_status status = download("good good", folder);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(status, NACRE_IO_ERROR);
+    assert_non_null(strstr(reason, folder));
+    assert_int_equal(requests("/one"), 1); /* another mirror would not help */
+    expect_nothing(folder);
+}
+
+static void a_folder_that_cannot_be_made_is_named(void **state) {
     (void)state;
     const char *folder = support_folder();
     support_write(support_path(folder, "file"), "", 0);
@@ -308,16 +311,14 @@ static void a_folder_that_cannot_be_made_is_named(void **state)
 static int log_lines;
 static char last_line[2048];
 
-static void count_line(void *user, const char *line)
-{
+static void count_line(void *user, const char *line) {
     (void)user;
     log_lines++;
     snprintf(last_line, sizeof last_line, "%s", line);
 }
 
 /* Opens MNIST on a machine that has nothing but an empty home and the local server as mirror. */
-static nacre_status open_from_server(const char *home, nacre_mnist *mnist)
-{
+static nacre_status open_from_server(const char *home, nacre_mnist *mnist) {
     char url[64], old[4096];
     const char *data = getenv("NACRE_DATA");
     char *kept = data ? strdup(data) : NULL;
@@ -330,7 +331,8 @@ static nacre_status open_from_server(const char *home, nacre_mnist *mnist)
     setenv("NACRE_MNIST_URL", url, 1);
     log_lines = 0;
     nacre_set_log(count_line, NULL);
-    nacre_mnist_options options = {.size = sizeof options, .procedural_train = 30, .procedural_test = 20};
+    nacre_mnist_options options = {
+        .size = sizeof options, .procedural_train = 30, .procedural_test = 20};
     nacre_error_clear();
     nacre_status status = nacre_mnist_open(&options, mnist);
     nacre_set_log(NULL, NULL);
@@ -341,8 +343,7 @@ static nacre_status open_from_server(const char *home, nacre_mnist *mnist)
     return status;
 }
 
-static void without_the_real_digits_drawn_ones_are_used_and_the_log_says_so(void **state)
-{
+static void without_the_real_digits_drawn_ones_are_used_and_the_log_says_so(void **state) {
     (void)state;
     if (server.port == 0 || nacre_download_missing()) skip();
     const char *home = support_folder();
@@ -360,8 +361,7 @@ static void without_the_real_digits_drawn_ones_are_used_and_the_log_says_so(void
     assert_false(support_exists(support_path(home, "nacre/mnist/train-images-idx3-ubyte.gz.part")));
 }
 
-static void mnist_is_downloaded_into_the_cache_and_found_there_later(void **state)
-{
+static void mnist_is_downloaded_into_the_cache_and_found_there_later(void **state) {
     (void)state;
     static const char *const names[] = {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
                                         "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"};
@@ -388,8 +388,7 @@ static void mnist_is_downloaded_into_the_cache_and_found_there_later(void **stat
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_arrive_whole_in_a_folder_that_is_made),
         cmocka_unit_test(a_damaged_file_is_replaced),
@@ -404,6 +403,7 @@ int main(void)
         cmocka_unit_test(without_a_network_the_answer_comes_at_once),
         cmocka_unit_test(silence_is_not_waited_for_mirror_after_mirror),
         cmocka_unit_test(cancelling_stops_a_download),
+        cmocka_unit_test(a_full_disk_leaves_nothing_behind),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_named),
         cmocka_unit_test(without_the_real_digits_drawn_ones_are_used_and_the_log_says_so),
         cmocka_unit_test(mnist_is_downloaded_into_the_cache_and_found_there_later),

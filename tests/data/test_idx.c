@@ -12,28 +12,23 @@
 #endif
 
 /* Two images of 3x4 pixels, 0 to 23. */
-static size_t small_file(uint8_t bytes[64])
-{
+static size_t small_file(uint8_t bytes[64]) {
     static const uint8_t header[16] = {0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4};
     memcpy(bytes, header, sizeof header);
-    for (int i = 0; i < 24; i++)
-        bytes[16 + i] = (uint8_t)i;
+    for (int i = 0; i < 24; i++) bytes[16 + i] = (uint8_t)i;
     return 40;
 }
 
-static void expect_small(const nacre_idx *idx)
-{
+static void expect_small(const nacre_idx *idx) {
     assert_int_equal(idx->ndim, 3);
     assert_int_equal(idx->dims[0], 2);
     assert_int_equal(idx->dims[1], 3);
     assert_int_equal(idx->dims[2], 4);
     assert_int_equal(idx->bytes, 24);
-    for (int i = 0; i < 24; i++)
-        assert_int_equal(idx->data[i], i);
+    for (int i = 0; i < 24; i++) assert_int_equal(idx->data[i], i);
 }
 
-static void expect_refused(const void *bytes, size_t size, nacre_status status, const char *part)
-{
+static void expect_refused(const void *bytes, size_t size, nacre_status status, const char *part) {
     nacre_idx idx;
     memset(&idx, 0xff, sizeof idx);
     nacre_memory_stats before = nacre_memory();
@@ -48,8 +43,7 @@ static void expect_refused(const void *bytes, size_t size, nacre_status status, 
     assert_int_equal(nacre_memory().live_bytes, before.live_bytes);
 }
 
-static void an_array_is_read_with_its_extents(void **state)
-{
+static void an_array_is_read_with_its_extents(void **state) {
     (void)state;
     uint8_t bytes[64];
     size_t size = small_file(bytes);
@@ -67,8 +61,7 @@ static void an_array_is_read_with_its_extents(void **state)
     nacre_idx_free(&idx);
 }
 
-static void an_array_without_elements_is_an_array(void **state)
-{
+static void an_array_without_elements_is_an_array(void **state) {
     (void)state;
     const uint8_t bytes[] = {0, 0, 8, 2, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff};
     nacre_idx idx;
@@ -78,8 +71,7 @@ static void an_array_without_elements_is_an_array(void **state)
     nacre_idx_free(&idx);
 }
 
-static void every_shorter_file_is_refused(void **state)
-{
+static void every_shorter_file_is_refused(void **state) {
     (void)state;
     uint8_t bytes[64];
     size_t size = small_file(bytes);
@@ -87,16 +79,14 @@ static void every_shorter_file_is_refused(void **state)
         expect_refused(bytes, cut, NACRE_BAD_FILE, cut < 16 ? "header" : "truncated");
 }
 
-static void bytes_after_the_data_are_refused(void **state)
-{
+static void bytes_after_the_data_are_refused(void **state) {
     (void)state;
     uint8_t bytes[64] = {0};
     size_t size = small_file(bytes);
     expect_refused(bytes, size + 1, NACRE_BAD_FILE, "1 bytes after the end");
 }
 
-static void something_else_is_not_taken_for_an_array(void **state)
-{
+static void something_else_is_not_taken_for_an_array(void **state) {
     (void)state;
     expect_refused("\x89PNG\r\n\x1a\n0123456789", 18, NACRE_BAD_FILE, "not an idx file");
     expect_refused("\0\0\x08\0\0\0\0\1", 8, NACRE_BAD_FILE, "not an idx file");   /* no dimension */
@@ -104,8 +94,7 @@ static void something_else_is_not_taken_for_an_array(void **state)
     expect_refused("\0\0\x0d\1\0\0\0\0", 8, NACRE_UNSUPPORTED, "f32");
 }
 
-static void hostile_sizes_are_refused_before_memory_is_asked_for(void **state)
-{
+static void hostile_sizes_are_refused_before_memory_is_asked_for(void **state) {
     (void)state;
     uint64_t before = nacre_memory().allocations;
     expect_refused("\0\0\x08\1\x80\0\0\0data", 12, NACRE_BAD_FILE, "2147483648"); /* 2^31 */
@@ -116,8 +105,7 @@ static void hostile_sizes_are_refused_before_memory_is_asked_for(void **state)
     assert_int_equal(nacre_memory().allocations, before);
 }
 
-static void a_path_without_a_file_says_so(void **state)
-{
+static void a_path_without_a_file_says_so(void **state) {
     (void)state;
     nacre_idx idx;
     const char *folder = support_folder();
@@ -133,8 +121,7 @@ static void a_path_without_a_file_says_so(void **state)
 #if defined(NACRE_HAVE_ZLIB) && NACRE_HAVE_ZLIB
 
 /* One gzip member. */
-static size_t pack(const void *bytes, size_t size, uint8_t *out, size_t room)
-{
+static size_t pack(const void *bytes, size_t size, uint8_t *out, size_t room) {
     z_stream z = {0};
     assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
     z.next_in = (Bytef *)(uintptr_t)bytes;
@@ -147,8 +134,7 @@ static size_t pack(const void *bytes, size_t size, uint8_t *out, size_t room)
     return packed;
 }
 
-static void a_gzip_file_is_known_by_its_content(void **state)
-{
+static void a_gzip_file_is_known_by_its_content(void **state) {
     (void)state;
     uint8_t bytes[64], packed[256];
     size_t size = pack(bytes, small_file(bytes), packed, sizeof packed);
@@ -163,8 +149,7 @@ static void a_gzip_file_is_known_by_its_content(void **state)
     nacre_idx_free(&idx);
 }
 
-static void gzip_members_in_a_row_are_one_file(void **state)
-{
+static void gzip_members_in_a_row_are_one_file(void **state) {
     (void)state;
     uint8_t bytes[64], packed[512];
     size_t size = small_file(bytes);
@@ -176,17 +161,14 @@ static void gzip_members_in_a_row_are_one_file(void **state)
     nacre_idx_free(&idx);
 }
 
-static void a_gzip_file_cut_anywhere_is_refused(void **state)
-{
+static void a_gzip_file_cut_anywhere_is_refused(void **state) {
     (void)state;
     uint8_t bytes[64], packed[256];
     size_t size = pack(bytes, small_file(bytes), packed, sizeof packed);
-    for (size_t cut = 2; cut < size; cut++)
-        expect_refused(packed, cut, NACRE_BAD_FILE, "cut off");
+    for (size_t cut = 2; cut < size; cut++) expect_refused(packed, cut, NACRE_BAD_FILE, "cut off");
 }
 
-static void a_changed_bit_in_a_gzip_file_is_noticed(void **state)
-{
+static void a_changed_bit_in_a_gzip_file_is_noticed(void **state) {
     (void)state;
     uint8_t bytes[64], packed[256];
     size_t size = pack(bytes, small_file(bytes), packed, sizeof packed);
@@ -200,8 +182,7 @@ static void a_changed_bit_in_a_gzip_file_is_noticed(void **state)
     expect_refused(packed, size, NACRE_BAD_FILE, "bad gzip data");
 }
 
-static void bytes_after_gzip_data_are_refused(void **state)
-{
+static void bytes_after_gzip_data_are_refused(void **state) {
     (void)state;
     uint8_t bytes[64] = {0}, packed[256] = {0};
     size_t size = small_file(bytes);
@@ -213,8 +194,7 @@ static void bytes_after_gzip_data_are_refused(void **state)
     expect_refused(packed, packed_size, NACRE_BAD_FILE, "truncated");
 }
 
-static void a_tiny_gzip_file_cannot_make_the_reader_ask_for_gigabytes(void **state)
-{
+static void a_tiny_gzip_file_cannot_make_the_reader_ask_for_gigabytes(void **state) {
     (void)state;
     uint8_t packed[256];
     size_t size = pack("\0\0\x08\1\x7f\xff\xff\xff", 8, packed, sizeof packed);
@@ -223,8 +203,7 @@ static void a_tiny_gzip_file_cannot_make_the_reader_ask_for_gigabytes(void **sta
     assert_true(nacre_memory().peak_bytes - before < 1 << 20);
 }
 
-static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
-{
+static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     uint8_t bytes[64], packed[256];
     size_t size = pack(bytes, small_file(bytes), packed, sizeof packed);
@@ -246,16 +225,14 @@ static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
 
 #else
 
-static void without_zlib_a_gzip_file_names_the_package(void **state)
-{
+static void without_zlib_a_gzip_file_names_the_package(void **state) {
     (void)state;
     expect_refused("\x1f\x8b\x08\0\0\0\0\0", 8, NACRE_UNSUPPORTED, "zlib1g-dev");
 }
 
 #endif
 
-static void mnist_itself_is_read(void **state)
-{
+static void mnist_itself_is_read(void **state) {
     (void)state;
     const char *folder = support_data("mnist");
     nacre_idx idx;
@@ -264,13 +241,13 @@ static void mnist_itself_is_read(void **state)
     assert_int_equal(status, NACRE_OK);
     assert_int_equal(idx.ndim, 1);
     assert_int_equal(idx.dims[0], 10000);
-    static const uint8_t first[] = {7, 2, 1, 0, 4, 1, 4, 9, 5, 9}; /* as every tutorial shows them */
+    static const uint8_t first[] = {7, 2, 1, 0, 4,
+                                    1, 4, 9, 5, 9}; /* as every tutorial shows them */
     assert_memory_equal(idx.data, first, sizeof first);
     nacre_idx_free(&idx);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_array_is_read_with_its_extents),
         cmocka_unit_test(an_array_without_elements_is_an_array),

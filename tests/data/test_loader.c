@@ -20,8 +20,8 @@ typedef struct numbers {
     atomic_int reads;
 } numbers;
 
-static nacre_status read_numbers(void *user, const int64_t *indices, int64_t n, void *inputs, void *targets)
-{
+static nacre_status read_numbers(void *user, const int64_t *indices, int64_t n, void *inputs,
+                                 void *targets) {
     numbers *set = user;
     float *in = inputs;
     int64_t *out = targets;
@@ -39,27 +39,24 @@ static nacre_status read_numbers(void *user, const int64_t *indices, int64_t n, 
     return NACRE_OK;
 }
 
-static nacre_dataset *numbers_set(numbers *user, int64_t count)
-{
+static nacre_dataset *numbers_set(numbers *user, int64_t count) {
     *user = (numbers){.fail_at = -1};
     nacre_dataset *set =
-        nacre_dataset_create(.count = count, .input_shape = {1, {2}}, .read = read_numbers, .user = user,
-                             .name = "numbers");
+        nacre_dataset_create(.count = count, .input_shape = {1, {2}}, .read = read_numbers,
+                             .user = user, .name = "numbers");
     assert_non_null(set);
     return set;
 }
 
-static nacre_loader *loader_of(const nacre_dataset *set, int64_t batch, int prefetch)
-{
-    nacre_loader *loader =
-        nacre_loader_create(set, .batch_size = batch, .shuffle = true, .seed = 5, .prefetch = prefetch);
+static nacre_loader *loader_of(const nacre_dataset *set, int64_t batch, int prefetch) {
+    nacre_loader *loader = nacre_loader_create(set, .batch_size = batch, .shuffle = true, .seed = 5,
+                                               .prefetch = prefetch);
     if (!loader) fail_msg("%s", nacre_error_message());
     return loader;
 }
 
 /* Reads the rest of an epoch: the samples in their order. Returns how many. */
-static int64_t drain(nacre_loader *loader, int64_t first, int64_t *samples)
-{
+static int64_t drain(nacre_loader *loader, int64_t first, int64_t *samples) {
     nacre_batch batch;
     nacre_status status;
     int64_t n = 0, index = first;
@@ -82,8 +79,7 @@ static int64_t drain(nacre_loader *loader, int64_t first, int64_t *samples)
 
 /* ---- order ---- */
 
-static void every_epoch_holds_every_sample_once_in_an_order_of_its_own(void **state)
-{
+static void every_epoch_holds_every_sample_once_in_an_order_of_its_own(void **state) {
     (void)state;
     enum { COUNT = 101 };
     numbers user;
@@ -96,10 +92,8 @@ static void every_epoch_holds_every_sample_once_in_an_order_of_its_own(void **st
             int seen[COUNT] = {0};
             assert_int_equal(nacre_loader_start(loader, epoch, 0), NACRE_OK);
             assert_int_equal(drain(loader, 0, samples[epoch]), COUNT);
-            for (int i = 0; i < COUNT; i++)
-                seen[samples[epoch][i]]++;
-            for (int i = 0; i < COUNT; i++)
-                assert_int_equal(seen[i], 1);
+            for (int i = 0; i < COUNT; i++) seen[samples[epoch][i]]++;
+            for (int i = 0; i < COUNT; i++) assert_int_equal(seen[i], 1);
         }
         assert_memory_not_equal(samples[0], samples[1], sizeof samples[0]);
         assert_memory_not_equal(samples[1], samples[2], sizeof samples[0]);
@@ -108,8 +102,7 @@ static void every_epoch_holds_every_sample_once_in_an_order_of_its_own(void **st
     nacre_dataset_free(set);
 }
 
-static void the_order_does_not_depend_on_batch_size_or_reading_ahead(void **state)
-{
+static void the_order_does_not_depend_on_batch_size_or_reading_ahead(void **state) {
     (void)state;
     enum { COUNT = 50 };
     numbers user;
@@ -128,8 +121,7 @@ static void the_order_does_not_depend_on_batch_size_or_reading_ahead(void **stat
     nacre_dataset_free(set);
 }
 
-static void a_resumed_epoch_goes_on_with_the_same_batches(void **state)
-{
+static void a_resumed_epoch_goes_on_with_the_same_batches(void **state) {
     (void)state;
     enum { COUNT = 47, BATCH = 5 };
     numbers user;
@@ -150,8 +142,7 @@ static void a_resumed_epoch_goes_on_with_the_same_batches(void **state)
 }
 
 /* Of all 24 orders of four samples each comes up about as often: chi-squared, 23 degrees of freedom. */
-static void shuffling_favours_no_order(void **state)
-{
+static void shuffling_favours_no_order(void **state) {
     (void)state;
     enum { DRAWS = 24000 };
     static int count[256];
@@ -170,8 +161,7 @@ static void shuffling_favours_no_order(void **state)
     assert_true(chi < 49.7); /* exceeded once in a thousand */
 }
 
-static void without_shuffling_the_set_comes_in_order(void **state)
-{
+static void without_shuffling_the_set_comes_in_order(void **state) {
     (void)state;
     numbers user;
     nacre_dataset *set = numbers_set(&user, 10);
@@ -180,8 +170,7 @@ static void without_shuffling_the_set_comes_in_order(void **state)
     for (int epoch = 0; epoch < 2; epoch++) {
         nacre_loader_start(loader, epoch, 0);
         assert_int_equal(drain(loader, 0, samples), 10);
-        for (int i = 0; i < 10; i++)
-            assert_int_equal(samples[i], i);
+        for (int i = 0; i < 10; i++) assert_int_equal(samples[i], i);
     }
     nacre_loader_free(loader);
     nacre_dataset_free(set);
@@ -189,16 +178,16 @@ static void without_shuffling_the_set_comes_in_order(void **state)
 
 /* ---- sizes ---- */
 
-static void the_last_smaller_batch_comes_unless_it_is_dropped(void **state)
-{
+static void the_last_smaller_batch_comes_unless_it_is_dropped(void **state) {
     (void)state;
     static const struct {
         int64_t count, batch;
         bool drop;
         int64_t batches, last;
-    } cases[] = {{10, 4, false, 3, 2}, {10, 4, true, 2, 4}, {8, 4, false, 2, 4}, {8, 4, true, 2, 4},
-                 {1, 1, false, 1, 1},  {1, 64, true, 1, 1}, {5, 7, false, 1, 5}, {5, 7, true, 1, 5},
-                 {5, 1, false, 5, 1},  {9, 5, false, 2, 4}, {3, INT64_MAX, false, 1, 3}};
+    } cases[] = {{10, 4, false, 3, 2}, {10, 4, true, 2, 4},        {8, 4, false, 2, 4},
+                 {8, 4, true, 2, 4},   {1, 1, false, 1, 1},        {1, 64, true, 1, 1},
+                 {5, 7, false, 1, 5},  {5, 7, true, 1, 5},         {5, 1, false, 5, 1},
+                 {9, 5, false, 2, 4},  {3, INT64_MAX, false, 1, 3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int prefetch = 0; prefetch < 6; prefetch += 5) {
             numbers user;
@@ -226,8 +215,7 @@ static void the_last_smaller_batch_comes_unless_it_is_dropped(void **state)
 
 /* ---- memory ---- */
 
-static void a_batch_stays_valid_while_the_next_one_is_used(void **state)
-{
+static void a_batch_stays_valid_while_the_next_one_is_used(void **state) {
     (void)state;
     numbers user;
     nacre_dataset *set = numbers_set(&user, 10);
@@ -244,8 +232,7 @@ static void a_batch_stays_valid_while_the_next_one_is_used(void **state)
     nacre_dataset_free(set);
 }
 
-static void a_steady_state_allocates_nothing(void **state)
-{
+static void a_steady_state_allocates_nothing(void **state) {
     (void)state;
     numbers user;
     nacre_dataset *set = numbers_set(&user, 23);
@@ -260,7 +247,8 @@ static void a_steady_state_allocates_nothing(void **state)
             drain(loader, 0, samples);
             nacre_scope_end(scope);
             /* The smaller last batch's second set of tensors is made in the second epoch. */
-            if (epoch == 1) allocations = nacre_memory().allocations, live = nacre_memory().live_bytes;
+            if (epoch == 1)
+                allocations = nacre_memory().allocations, live = nacre_memory().live_bytes;
         }
         assert_int_equal(nacre_memory().allocations, allocations);
         assert_int_equal(nacre_memory().live_bytes, live);
@@ -269,8 +257,7 @@ static void a_steady_state_allocates_nothing(void **state)
     nacre_dataset_free(set);
 }
 
-static void a_loader_frees_all_it_made(void **state)
-{
+static void a_loader_frees_all_it_made(void **state) {
     (void)state;
     numbers user;
     int64_t samples[23];
@@ -291,8 +278,7 @@ static void a_loader_frees_all_it_made(void **state)
 
 /* ---- stopping, starting again, errors ---- */
 
-static void a_loader_can_be_left_or_restarted_anywhere(void **state)
-{
+static void a_loader_can_be_left_or_restarted_anywhere(void **state) {
     (void)state;
     enum { COUNT = 40 };
     numbers user;
@@ -312,8 +298,7 @@ static void a_loader_can_be_left_or_restarted_anywhere(void **state)
             nacre_shuffled_order(expected, COUNT, 5, 9);
             assert_memory_equal(samples, expected, sizeof samples);
             nacre_loader_start(loader, 10, 0);
-            for (int i = 0; i < taken; i++)
-                nacre_loader_next(loader, &batch, NULL);
+            for (int i = 0; i < taken; i++) nacre_loader_next(loader, &batch, NULL);
             nacre_loader_free(loader); /* in the middle of an epoch */
         }
         nacre_loader_free(loader_of(set, 6, prefetch)); /* never started */
@@ -321,8 +306,7 @@ static void a_loader_can_be_left_or_restarted_anywhere(void **state)
     nacre_dataset_free(set);
 }
 
-static void an_error_of_the_reader_reaches_the_caller(void **state)
-{
+static void an_error_of_the_reader_reaches_the_caller(void **state) {
     (void)state;
     for (int prefetch = 0; prefetch < 4; prefetch++) {
         for (int silent = 0; silent < 2; silent++) {
@@ -353,8 +337,7 @@ static void an_error_of_the_reader_reaches_the_caller(void **state)
     }
 }
 
-static void a_loader_that_reads_ahead_reads_no_more_than_asked(void **state)
-{
+static void a_loader_that_reads_ahead_reads_no_more_than_asked(void **state) {
     (void)state;
     numbers user;
     nacre_dataset *set = numbers_set(&user, 100);
@@ -368,8 +351,7 @@ static void a_loader_that_reads_ahead_reads_no_more_than_asked(void **state)
     nacre_dataset_free(set);
 }
 
-static void senseless_options_are_refused(void **state)
-{
+static void senseless_options_are_refused(void **state) {
     (void)state;
     numbers user;
     nacre_dataset *set = numbers_set(&user, 10);
@@ -399,8 +381,7 @@ static void senseless_options_are_refused(void **state)
     nacre_dataset_free(set);
 }
 
-static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
-{
+static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     numbers user;
     nacre_dataset *set = numbers_set(&user, 7);
@@ -418,12 +399,12 @@ static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
             nacre_loader_create(set, .batch_size = 4, .shuffle = true, .prefetch = 2);
         bool started = loader && nacre_loader_start(loader, 0, 0) == NACRE_OK;
         int batches = 0;
-        while (started && nacre_loader_next(loader, &batch, &status))
-            batches++;
+        while (started && nacre_loader_next(loader, &batch, &status)) batches++;
         nacre_memory_fail_at(0);
         if (started && status != NACRE_OK) {
             assert_int_equal(status, NACRE_OUT_OF_MEMORY);
-            while (nacre_loader_next(loader, &batch, &status)) /* memory is back: nothing was lost */
+            while (
+                nacre_loader_next(loader, &batch, &status)) /* memory is back: nothing was lost */
                 batches++;
             assert_int_equal(batches, 2);
         }
@@ -435,8 +416,7 @@ static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
     nacre_dataset_free(set);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_epoch_holds_every_sample_once_in_an_order_of_its_own),
         cmocka_unit_test(the_order_does_not_depend_on_batch_size_or_reading_ahead),

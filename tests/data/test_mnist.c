@@ -20,37 +20,30 @@ static const char *const names[4] = {"train-images-idx3-ubyte", "train-labels-id
 
 /* ---- small files of the right form ---- */
 
-static size_t put_header(uint8_t *to, int ndim, const uint32_t *dims)
-{
+static size_t put_header(uint8_t *to, int ndim, const uint32_t *dims) {
     const uint8_t magic[4] = {0, 0, 8, (uint8_t)ndim};
     memcpy(to, magic, 4);
-    for (int i = 0; i < 4 * ndim; i++)
-        to[4 + i] = (uint8_t)(dims[i / 4] >> (24 - 8 * (i % 4)));
+    for (int i = 0; i < 4 * ndim; i++) to[4 + i] = (uint8_t)(dims[i / 4] >> (24 - 8 * (i % 4)));
     return 4 + 4 * (size_t)ndim;
 }
 
-static void write_images(const char *path, uint32_t count, uint32_t side)
-{
+static void write_images(const char *path, uint32_t count, uint32_t side) {
     static uint8_t bytes[16 + 16 * 29 * 29];
     size_t at = put_header(bytes, 3, (uint32_t[]){count, side, side});
     size_t size = at + (size_t)count * side * side;
-    for (size_t i = at; i < size; i++)
-        bytes[i] = (uint8_t)((i - at) % 251);
+    for (size_t i = at; i < size; i++) bytes[i] = (uint8_t)((i - at) % 251);
     support_write(path, bytes, size);
 }
 
-static void write_labels(const char *path, uint32_t count, uint8_t first)
-{
+static void write_labels(const char *path, uint32_t count, uint8_t first) {
     uint8_t bytes[64];
     size_t at = put_header(bytes, 1, &count);
-    for (uint32_t i = 0; i < count; i++)
-        bytes[at + i] = (uint8_t)(i == 0 ? first : i % 10);
+    for (uint32_t i = 0; i < count; i++) bytes[at + i] = (uint8_t)(i == 0 ? first : i % 10);
     support_write(path, bytes, at + count);
 }
 
 /* A folder with four good files. */
-static void fill(const char *folder)
-{
+static void fill(const char *folder) {
     mkdir(folder, 0755);
     write_images(support_path(folder, names[0]), TRAIN, 28);
     write_labels(support_path(folder, names[1]), TRAIN, 0);
@@ -58,14 +51,12 @@ static void fill(const char *folder)
     write_labels(support_path(folder, names[3]), TEST, 9);
 }
 
-static nacre_mnist_options in(const char *folder)
-{
-    return (nacre_mnist_options){.size = sizeof(nacre_mnist_options), .folder = folder,
-                                 .no_download = true};
+static nacre_mnist_options in(const char *folder) {
+    return (nacre_mnist_options){
+        .size = sizeof(nacre_mnist_options), .folder = folder, .no_download = true};
 }
 
-static void expect_open(const char *folder, const char *found)
-{
+static void expect_open(const char *folder, const char *found) {
     nacre_mnist mnist;
     nacre_mnist_options options = in(folder);
     nacre_status status = nacre_mnist_open(&options, &mnist);
@@ -78,8 +69,8 @@ static void expect_open(const char *folder, const char *found)
     assert_null(mnist.train);
 }
 
-static void expect_refused(const char *folder, nacre_status status, const char *file, const char *what)
-{
+static void expect_refused(const char *folder, nacre_status status, const char *file,
+                           const char *what) {
     nacre_mnist mnist;
     nacre_mnist_options options = in(folder);
     size_t live = nacre_memory().live_bytes;
@@ -98,8 +89,7 @@ static char *kept_data;
 static char start_folder[4096];
 
 /* Nothing is found: an empty working folder, empty XDG folders, no NACRE_DATA. */
-static int bare(void **state)
-{
+static int bare(void **state) {
     (void)state;
     const char *home = support_folder(), *data = getenv("NACRE_DATA");
     kept_data = data ? strdup(data) : NULL;
@@ -110,8 +100,7 @@ static int bare(void **state)
     return getcwd(start_folder, sizeof start_folder) ? chdir(home) : -1;
 }
 
-static int restore(void **state)
-{
+static int restore(void **state) {
     (void)state;
     if (kept_data) setenv("NACRE_DATA", kept_data, 1);
     free(kept_data);
@@ -119,16 +108,14 @@ static int restore(void **state)
     return chdir(start_folder);
 }
 
-static void make_below(const char *folder, const char *a, const char *b)
-{
+static void make_below(const char *folder, const char *a, const char *b) {
     mkdir(support_path(folder, a), 0755);
     fill(support_path(support_path(folder, a), b));
 }
 
 /* ---- where it is found ---- */
 
-static void a_named_folder_is_used_itself_or_its_mnist_folder(void **state)
-{
+static void a_named_folder_is_used_itself_or_its_mnist_folder(void **state) {
     (void)state;
     const char *folder = support_folder();
     fill(folder);
@@ -137,20 +124,19 @@ static void a_named_folder_is_used_itself_or_its_mnist_folder(void **state)
     expect_open(folder, support_path(folder, "mnist"));
 }
 
-static void other_spellings_of_the_files_are_found(void **state)
-{
+static void other_spellings_of_the_files_are_found(void **state) {
     (void)state;
     const char *folder = support_folder();
     fill(folder);
-    assert_int_equal(rename(support_path(folder, names[0]),
-                            support_path(folder, "train-images.idx3-ubyte")), 0);
-    assert_int_equal(rename(support_path(folder, names[3]),
-                            support_path(folder, "t10k-labels-idx1-ubyte.gz")), 0);
+    assert_int_equal(
+        rename(support_path(folder, names[0]), support_path(folder, "train-images.idx3-ubyte")), 0);
+    assert_int_equal(
+        rename(support_path(folder, names[3]), support_path(folder, "t10k-labels-idx1-ubyte.gz")),
+        0);
     expect_open(folder, folder); /* content, not the name, says whether a file is packed */
 }
 
-static void the_variable_is_used_unless_a_folder_is_given(void **state)
-{
+static void the_variable_is_used_unless_a_folder_is_given(void **state) {
     (void)state;
     const char *variable = support_folder(), *given = support_folder();
     fill(variable);
@@ -161,8 +147,7 @@ static void the_variable_is_used_unless_a_folder_is_given(void **state)
     unsetenv("NACRE_DATA");
 }
 
-static void the_usual_places_are_tried_in_order(void **state)
-{
+static void the_usual_places_are_tried_in_order(void **state) {
     (void)state;
     const char *home = getenv("HOME");
     const char *cache = support_path(home, "cache"), *share = support_path(home, "share");
@@ -177,8 +162,7 @@ static void the_usual_places_are_tried_in_order(void **state)
     expect_open(NULL, "./data/mnist");
 }
 
-static void the_home_folder_stands_in_for_unset_xdg_variables(void **state)
-{
+static void the_home_folder_stands_in_for_unset_xdg_variables(void **state) {
     (void)state;
     const char *home = getenv("HOME");
     unsetenv("XDG_DATA_HOME");
@@ -193,12 +177,12 @@ static void the_home_folder_stands_in_for_unset_xdg_variables(void **state)
 
 /* ---- a named folder never falls through ---- */
 
-static void a_missing_or_empty_named_folder_is_an_error(void **state)
-{
+static void a_missing_or_empty_named_folder_is_an_error(void **state) {
     (void)state;
     fill("data"); /* would be found otherwise */
     const char *folder = support_folder();
-    expect_refused(support_path(folder, "absent"), NACRE_NOT_FOUND, "absent", "no such data folder");
+    expect_refused(support_path(folder, "absent"), NACRE_NOT_FOUND, "absent",
+                   "no such data folder");
     expect_refused("", NACRE_NOT_FOUND, ".folder", "no such data folder");
     expect_refused(folder, NACRE_NOT_FOUND, folder, "no MNIST files");
     setenv("NACRE_DATA", folder, 1);
@@ -213,8 +197,7 @@ static void a_missing_or_empty_named_folder_is_an_error(void **state)
     free(long_path);
 }
 
-static void a_missing_file_is_named(void **state)
-{
+static void a_missing_file_is_named(void **state) {
     (void)state;
     for (int i = 0; i < 4; i++) {
         const char *folder = support_folder();
@@ -226,8 +209,7 @@ static void a_missing_file_is_named(void **state)
 
 /* ---- damaged files ---- */
 
-static void files_that_do_not_fit_are_refused_by_name(void **state)
-{
+static void files_that_do_not_fit_are_refused_by_name(void **state) {
     (void)state;
     const char *folder = support_folder();
     const char *images = support_path(folder, names[0]), *labels = support_path(folder, names[3]);
@@ -250,8 +232,7 @@ static void files_that_do_not_fit_are_refused_by_name(void **state)
 }
 
 /* The file's first bytes, and then the file cut or lengthened. */
-static void damage(const char *path, const void *begin, size_t size, long length)
-{
+static void damage(const char *path, const void *begin, size_t size, long length) {
     FILE *file = fopen(path, "r+b");
     assert_non_null(file);
     assert_int_equal(fwrite(begin, 1, size, file), size);
@@ -259,8 +240,7 @@ static void damage(const char *path, const void *begin, size_t size, long length
     if (length >= 0) assert_int_equal(truncate(path, length), 0);
 }
 
-static void damaged_files_are_refused_by_name(void **state)
-{
+static void damaged_files_are_refused_by_name(void **state) {
     (void)state;
     static const struct {
         int file;
@@ -274,7 +254,8 @@ static void damaged_files_are_refused_by_name(void **state)
         {0, "", 0, 16 + TRAIN * PIXELS + 5, "5 bytes after the end"},
         {0, "\x89PNG", 4, -1, "not an idx file"},
         {2, "\0\0\x08\3\x80\0\0\0", 8, -1, "2147483648"},
-        {2, "\0\0\x08\3\x7f\xff\xff\xff\x7f\xff\xff\xff\x7f\xff\xff\xff", 16, -1, "more than memory"},
+        {2, "\0\0\x08\3\x7f\xff\xff\xff\x7f\xff\xff\xff\x7f\xff\xff\xff", 16, -1,
+         "more than memory"},
         {3, "", 0, 10, "truncated"},
         {1, "\0\0\x0c\1", 4, -1, "i32"},
     };
@@ -283,13 +264,13 @@ static void damaged_files_are_refused_by_name(void **state)
         fill(folder);
         damage(support_path(folder, names[cases[i].file]), cases[i].begin, cases[i].size,
                cases[i].length);
-        nacre_status status = strcmp(cases[i].what, "i32") == 0 ? NACRE_UNSUPPORTED : NACRE_BAD_FILE;
+        nacre_status status =
+            strcmp(cases[i].what, "i32") == 0 ? NACRE_UNSUPPORTED : NACRE_BAD_FILE;
         expect_refused(folder, status, names[cases[i].file], cases[i].what);
     }
 }
 
-static void a_packed_file_cut_in_the_middle_is_refused_by_name(void **state)
-{
+static void a_packed_file_cut_in_the_middle_is_refused_by_name(void **state) {
     (void)state;
     const char *data = support_data("mnist");
     const char *folder = support_folder();
@@ -312,8 +293,7 @@ static void a_packed_file_cut_in_the_middle_is_refused_by_name(void **state)
     assert_non_null(strstr(nacre_error_message(), "cut off"));
 }
 
-static void half_a_set_in_a_usual_place_is_left_alone(void **state)
-{
+static void half_a_set_in_a_usual_place_is_left_alone(void **state) {
     (void)state;
     mkdir("data", 0755);
     write_images("data/train-images-idx3-ubyte", TRAIN, 28);
@@ -330,8 +310,7 @@ static void half_a_set_in_a_usual_place_is_left_alone(void **state)
 
 /* ---- what a sample is ---- */
 
-static void pixels_and_labels_are_those_of_the_files(void **state)
-{
+static void pixels_and_labels_are_those_of_the_files(void **state) {
     (void)state;
     const char *folder = support_folder();
     fill(folder);
@@ -345,7 +324,8 @@ static void pixels_and_labels_are_those_of_the_files(void **state)
     assert_int_equal(nacre_dataset_classes(mnist.train), 10);
     assert_int_equal(nacre_dataset_read(mnist.train, indices, 2, plain, labels), NACRE_OK);
     for (int64_t i = 0; i < 2 * PIXELS; i++)
-        assert_true(plain[i] == (float)((indices[i / PIXELS] * PIXELS + i % PIXELS) % 251) / 255.0f);
+        assert_true(plain[i] ==
+                    (float)((indices[i / PIXELS] * PIXELS + i % PIXELS) % 251) / 255.0f);
     assert_true(labels[0] == 6 && labels[1] == 1);
     nacre_mnist_close(&mnist);
 
@@ -353,15 +333,12 @@ static void pixels_and_labels_are_those_of_the_files(void **state)
     float hot[20];
     assert_int_equal(nacre_mnist_open(&options, &mnist), NACRE_OK);
     assert_int_equal(nacre_dataset_read(mnist.train, indices, 2, scaled, hot), NACRE_OK);
-    for (int i = 0; i < 2 * PIXELS; i++)
-        assert_true(scaled[i] == (plain[i] - 0.1307f) / 0.3081f);
-    for (int i = 0; i < 20; i++)
-        assert_true(hot[i] == (float)(i == 6 || i == 11));
+    for (int i = 0; i < 2 * PIXELS; i++) assert_true(scaled[i] == (plain[i] - 0.1307f) / 0.3081f);
+    for (int i = 0; i < 20; i++) assert_true(hot[i] == (float)(i == 6 || i == 11));
     nacre_mnist_close(&mnist);
 }
 
-static void senseless_options_are_refused(void **state)
-{
+static void senseless_options_are_refused(void **state) {
     (void)state;
     nacre_mnist mnist;
     nacre_mnist_options options = in(NULL);
@@ -376,8 +353,7 @@ static void senseless_options_are_refused(void **state)
     nacre_mnist_close(NULL);
 }
 
-static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
-{
+static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     const char *folder = support_folder();
     fill(folder);
@@ -404,8 +380,7 @@ static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
     }
 }
 
-static void mnist_itself_is_read(void **state)
-{
+static void mnist_itself_is_read(void **state) {
     (void)state;
     const char *folder = support_data("mnist");
     nacre_mnist mnist;
@@ -433,8 +408,7 @@ static void mnist_itself_is_read(void **state)
 
 #define BARE(test) cmocka_unit_test_setup_teardown(test, bare, restore)
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         BARE(a_named_folder_is_used_itself_or_its_mnist_folder),
         BARE(other_spellings_of_the_files_are_found),

@@ -10,22 +10,19 @@
 
 enum { SIDE = NACRE_DIGIT_SIDE, PIXELS = SIDE * SIDE };
 
-static nacre_images draw(int64_t count, uint64_t seed, nacre_digits_split split)
-{
+static nacre_images draw(int64_t count, uint64_t seed, nacre_digits_split split) {
     nacre_images images;
     assert_int_equal(nacre_digits_draw(count, seed, split, &images), NACRE_OK);
     assert_int_equal(images.count, count);
     return images;
 }
 
-static void drop(nacre_images *images)
-{
+static void drop(nacre_images *images) {
     nacre_free(images->pixels);
     nacre_free(images->labels);
 }
 
-static void a_sample_depends_on_nothing_but_seed_and_index(void **state)
-{
+static void a_sample_depends_on_nothing_but_seed_and_index(void **state) {
     (void)state;
     int threads = nacre_threads();
     nacre_images few = draw(300, 7, NACRE_DIGITS_TRAIN);
@@ -46,27 +43,23 @@ static void a_sample_depends_on_nothing_but_seed_and_index(void **state)
     drop(&few), drop(&many), drop(&seed), drop(&test);
 }
 
-static void every_machine_draws_the_same_bytes(void **state)
-{
+static void every_machine_draws_the_same_bytes(void **state) {
     (void)state;
     nacre_images images = draw(1000, 1, NACRE_DIGITS_TRAIN);
     uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-    for (size_t i = 0; i < 1000 * PIXELS; i++)
-        hash = (hash ^ images.pixels[i]) * 0x100000001b3;
+    for (size_t i = 0; i < 1000 * PIXELS; i++) hash = (hash ^ images.pixels[i]) * 0x100000001b3;
     /* Written down from gcc 12 and clang 14 on x86-64, which agree at every optimisation level. */
     assert_true(hash == 0xb8f5ab5481930947);
     drop(&images);
 }
 
-static void each_ten_samples_hold_every_digit(void **state)
-{
+static void each_ten_samples_hold_every_digit(void **state) {
     (void)state;
     nacre_images images = draw(1000, 3, NACRE_DIGITS_TRAIN);
     int first[10] = {0};
     for (int group = 0; group < 100; group++) {
         int seen = 0;
-        for (int i = 0; i < 10; i++)
-            seen |= 1 << images.labels[group * 10 + i];
+        for (int i = 0; i < 10; i++) seen |= 1 << images.labels[group * 10 + i];
         assert_int_equal(seen, 1023);
         first[images.labels[group * 10]]++;
     }
@@ -76,21 +69,19 @@ static void each_ten_samples_hold_every_digit(void **state)
 }
 
 /* Squared distance of two pictures, in grey levels. */
-static double distance(const double *a, const uint8_t *b)
-{
+static double distance(const double *a, const uint8_t *b) {
     double sum = 0;
-    for (int i = 0; i < PIXELS; i++)
-        sum += (a[i] - b[i]) * (a[i] - b[i]);
+    for (int i = 0; i < PIXELS; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
     return sum;
 }
 
 /* Neither copies of one picture nor noise: digits vary, yet the mean of a class is near its members. */
-static void digits_vary_and_can_be_told_apart(void **state)
-{
+static void digits_vary_and_can_be_told_apart(void **state) {
     (void)state;
     enum { TRAIN = 2000, TEST = 1000 };
     static double mean[10][PIXELS];
-    nacre_images train = draw(TRAIN, 5, NACRE_DIGITS_TRAIN), test = draw(TEST, 5, NACRE_DIGITS_TEST);
+    nacre_images train = draw(TRAIN, 5, NACRE_DIGITS_TRAIN),
+                 test = draw(TEST, 5, NACRE_DIGITS_TEST);
     for (int i = 0; i < TRAIN; i++) {
         for (int p = 0; p < PIXELS; p++)
             mean[train.labels[i]][p] += train.pixels[i * PIXELS + p] / (TRAIN / 10.0);
@@ -108,12 +99,12 @@ static void digits_vary_and_can_be_told_apart(void **state)
     }
     for (int digit = 0; digit < 10; digit++) /* root mean square deviation of a pixel, of 255 */
         assert_true(spread[digit] / PIXELS > 30 * 30);
-    assert_in_range(right, 600, 950); /* the nearest mean gets most of them right, and far from all */
+    assert_in_range(right, 600,
+                    950); /* the nearest mean gets most of them right, and far from all */
     drop(&train), drop(&test);
 }
 
-static void every_picture_has_ink_inside_the_frame(void **state)
-{
+static void every_picture_has_ink_inside_the_frame(void **state) {
     (void)state;
     nacre_images images = draw(2000, 11, NACRE_DIGITS_TRAIN);
     for (int i = 0; i < 2000; i++) {
@@ -129,8 +120,7 @@ static void every_picture_has_ink_inside_the_frame(void **state)
     drop(&images);
 }
 
-static void a_set_of_them_reads_as_floats(void **state)
-{
+static void a_set_of_them_reads_as_floats(void **state) {
     (void)state;
     nacre_dataset *set = nacre_procedural_digits(25, 1, false);
     assert_non_null(set);
@@ -160,8 +150,7 @@ static void a_set_of_them_reads_as_floats(void **state)
     drop(&images);
 }
 
-static void an_impossible_count_is_refused(void **state)
-{
+static void an_impossible_count_is_refused(void **state) {
     (void)state;
     assert_null(nacre_procedural_digits(0, 1, false));
     assert_int_equal(nacre_error_code(), NACRE_INVALID_ARGUMENT);
@@ -169,8 +158,7 @@ static void an_impossible_count_is_refused(void **state)
     assert_int_equal(nacre_error_code(), NACRE_OUT_OF_MEMORY);
 }
 
-static void running_out_of_memory_is_an_error_and_leaks_nothing(void **state)
-{
+static void running_out_of_memory_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     nacre_dataset_free(nacre_procedural_digits(1, 1, false)); /* the pool is up */
     size_t live = nacre_memory().live_bytes;
@@ -188,8 +176,7 @@ static void running_out_of_memory_is_an_error_and_leaks_nothing(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sample_depends_on_nothing_but_seed_and_index),
         cmocka_unit_test(every_machine_draws_the_same_bytes),
