@@ -143,4 +143,45 @@ static inline bool close_to(double a, double b, double tolerance, double scale) 
     return fabs(a - b) <= tolerance * (scale > 1 ? scale : 1);
 }
 
+/* Test by test a scope of its own, on the backend that check_on_both runs the group with. */
+static nacre_backend check_backend = NACRE_BACKEND_CPU;
+static nacre_scope check_scope;
+
+static inline int open_test(void **state) {
+    (void)state;
+    nacre_error_clear();
+    check_scope = nacre_scope_begin();
+    return nacre_set_backend(check_backend);
+}
+
+static inline int close_test(void **state) {
+    (void)state;
+    nacre_status status = nacre_scope_end(check_scope);
+    nacre_set_backend(NACRE_BACKEND_DEFAULT);
+    return status;
+}
+
+#define on_both(test) cmocka_unit_test_setup_teardown(test, open_test, close_test)
+
+/* Runs the group on the CPU backend and on the reference. */
+#define run_on_both(name, tests)                                                                   \
+    (check_backend = NACRE_BACKEND_CPU,                                                            \
+     cmocka_run_group_tests_name(name ", cpu", tests, NULL, NULL) +                                \
+         (check_backend = NACRE_BACKEND_REFERENCE,                                                 \
+          cmocka_run_group_tests_name(name ", reference", tests, NULL, NULL)))
+
+/* All elements of t, exactly. */
+#define expect_values(t, ...)                                                                      \
+    expect_list((t), (const double[]){__VA_ARGS__},                                                \
+                sizeof((const double[]){__VA_ARGS__}) / sizeof(double))
+
+static inline void expect_list(nacre_tensor *t, const double *expected, size_t count) {
+    static double got[CHECK_ELEMENTS];
+    if (nacre_is_error(t)) fail_msg("%s", nacre_tensor_message(t));
+    assert_int_equal(values_of(t, got), count);
+    for (size_t k = 0; k < count; k++)
+        if (!close_to(got[k], expected[k], 0, 1))
+            fail_msg("element %zu is %g, not %g", k, got[k], expected[k]);
+}
+
 #endif

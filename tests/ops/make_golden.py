@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Writes golden.h: inputs and NumPy's results for every op, in double.
+
+    python3 tests/ops/make_golden.py > tests/ops/golden.h
+
+Drawn inputs are multiples of 1/64, exact in f32 and f64. Each entry names a case of cases.h by op and label.
+"""
+
+import numpy as np
+
+rng = np.random.default_rng(20)
+entries = []
+
+
+def values(*shape):
+    return rng.integers(-128, 129, shape) / 64
+
+
+def positive(*shape):
+    return rng.integers(16, 129, shape) / 64
+
+
+def indices(bound, *shape):
+    return rng.integers(0, bound, shape).astype(float)
+
+
+def golden(op, label, inputs, result):
+    entries.append((op, label, [np.asarray(x, float) for x in inputs], np.asarray(result, float)))
+
+
+def softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def log_softmax(x, axis):
+    s = x - x.max(axis, keepdims=True)
+    return s - np.log(np.exp(s).sum(axis, keepdims=True))
+
+
+def views():
+    x = values(3, 5)
+    golden("copy", "", [x], x)
+    golden("cast", "i32", [x], np.trunc(x))
+    golden("cast", "i64", [x], np.trunc(x))
+    golden("cast", "bool", [x], x != 0)
+    y = values(2, 6)
+    golden("reshape", "", [y], y.reshape(3, -1))
+    z = values(2, 3, 5)
+    golden("permute", "", [z], z.transpose(2, 0, 1))
+    s = values(3, 7)
+    golden("slice", "", [s], s[:, 1:6:2])
+    t = values(4, 3)
+    golden("slice", "first", [t], t[1:-1])
+    u = values(3, 4)
+    wide = np.zeros((3, 9))
+    wide[:, 1::2] = u
+    golden("unslice", "", [u], wide)
+    b = values(3, 1)
+    golden("broadcast_to", "", [b], np.broadcast_to(b, (2, 3, 5)))
+
+
+def elementwise():
+    shapes = [("", (3, 5), (3, 5)), ("row", (3, 5), (5,)), ("outer", (3, 1), (1, 33)),
+              ("deep", (2, 1, 3, 1, 2), (3, 1, 4, 1))]
+    functions = [("add", np.add, values, values), ("sub", np.subtract, values, values),
+                 ("mul", np.multiply, values, values), ("div", np.divide, values, positive),
+                 ("pow", np.power, positive, values), ("maximum", np.maximum, values, values),
+                 ("minimum", np.minimum, values, values), ("equal", np.equal, values, values),
+                 ("not_equal", np.not_equal, values, values), ("less", np.less, values, values),
+                 ("less_equal", np.less_equal, values, values),
+                 ("greater", np.greater, values, values),
+                 ("greater_equal", np.greater_equal, values, values)]
+    for name, function, first, second in functions:
+        for label, shape_a, shape_b in shapes:
+            a, b = first(*shape_a), second(*shape_b)
+            golden(name, label, [a, b], function(a, b))
+    x = values(3, 5)
+    golden("pow", "square", [x], x ** 2)
+    golden("neg", "", [x], -x)
+    golden("exp", "", [x], np.exp(x))
+    p = positive(3, 5)
+    golden("log", "", [p], np.log(p))
+    golden("sqrt", "", [p], np.sqrt(p))
+    golden("relu", "", [x], np.maximum(x, 0))
+    y, dy = np.maximum(values(3, 5), 0), values(3, 5)
+    golden("relu_backward", "", [y, dy], np.where(y > 0, dy, 0))
+    c, a, b = rng.integers(0, 2, (3, 1)), values(5), values(3, 5)
+    golden("where", "rows", [c, a, b], np.where(c, a, b))
+
+
+def reductions():
+    functions = [("sum", np.sum), ("mean", np.mean), ("max", np.max), ("min", np.min),
+                 ("argmax", np.argmax), ("argmin", np.argmin)]
+    kept = {"sum": (True, False), "mean": (True, True), "max": (False, True), "min": (False, True),
+            "argmax": (False, True), "argmin": (False, True)}
+    for name, function in functions:
+        x = values(3, 5)
+        first, last = kept[name]
+        golden(name, "", [x], function(x))
+        if name != "mean":
+            golden(name, "first", [x], function(x, axis=0, keepdims=first))
+        golden(name, "last", [x], function(x, axis=-1, keepdims=last))
+    x = values(3, 4, 5)
+    golden("sum", "outer", [x], x.sum((0, 2)))
+
+
+def products():
+    for label, shape_a, shape_b in [("", (3, 4), (4, 5)), ("vectors", (7,), (7,)),
+                                    ("row", (4,), (4, 3)), ("column", (3, 4), (4,)),
+                                    ("batched", (2, 3, 4), (2, 4, 2)),
+                                    ("broadcast", (2, 1, 3, 4), (3, 4, 2)),
+                                    ("odd", (17, 31), (31, 13))]:
+        a, b = values(*shape_a), values(*shape_b)
+        golden("matmul", label, [a, b], a @ b)
+    a, b = values(3, 4), values(5, 4)
+    golden("matmul", "b transposed", [a, b], a @ b.T)
+    a, b = values(4, 3), values(4, 5)
+    golden("matmul", "a transposed", [a, b], a.T @ b)
+    x, w, bias = values(2, 3, 4), values(5, 4), values(5)
+    golden("linear", "deep", [x, w, bias], x @ w.T + bias)
+    golden("linear", "no bias", [x[0], w], x[0] @ w.T)
+
+
+def losses():
+    for name, function in [("softmax", softmax), ("log_softmax", log_softmax)]:
+        x = values(3, 5)
+        golden(name, "", [x], function(x, -1))
+        golden(name, "first", [x], function(x, 0))
+    x, dy = values(3, 5), values(3, 5)
+    y = softmax(x, -1)
+    golden("softmax_backward", "", [y, dy], y * (dy - (y * dy).sum(-1, keepdims=True)))
+    y = log_softmax(x, 0)
+    golden("log_softmax_backward", "first", [y, dy],
+           dy - np.exp(y) * dy.sum(0, keepdims=True))
+    logits, target, dloss = values(4, 5), indices(5, 4), values()
+    rows = np.eye(5)[target.astype(int)]
+    golden("cross_entropy", "", [logits, target], -(rows * log_softmax(logits, 1)).sum() / 4)
+    golden("cross_entropy_backward", "", [logits, target, dloss],
+           (softmax(logits, 1) - rows) * dloss / 4)
+    rows = positive(4, 5)
+    golden("cross_entropy", "rows", [logits, rows], -(rows * log_softmax(logits, 1)).sum() / 4)
+    golden("cross_entropy_backward", "rows", [logits, rows, dloss],
+           (softmax(logits, 1) * rows.sum(1, keepdims=True) - rows) * dloss / 4)
+    a, b = values(3, 5), values(3, 5)
+    golden("mse", "", [a, b], ((a - b) ** 2).mean())
+    table, at = values(6, 2, 2), indices(6, 2, 3)
+    golden("gather", "grid", [table, at], table[at.astype(int)])
+    dy, at = values(8, 3), indices(6, 8)
+    out = np.zeros((6, 3))
+    np.add.at(out, at.astype(int), dy)
+    golden("scatter_rows", "", [dy, at], out)
+    at = indices(7, 5)
+    golden("one_hot", "", [at], np.eye(7)[at.astype(int)])
+
+
+def updates():
+    p, g, v = values(3, 5), values(3, 5), values(3, 5)
+    velocity = 0.9 * v + g + 0.01 * p
+    golden("sgd_update", "", [p, g, v], p - 0.1 * velocity)
+    golden("sgd_update", "velocity", [p, g, v], velocity)
+    golden("sgd_update", "plain", [p, g], p - 0.1 * (g + 0.01 * p))
+    p, g, m, v = values(3, 7), values(3, 7), values(3, 7), positive(3, 7)
+    m1, v1 = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+    m_hat, v_hat = m1 / (1 - 0.9 ** 3), v1 / (1 - 0.999 ** 3)
+    golden("adam_update", "", [p, g, m, v, 3],
+           p - 0.01 * 0.1 * p - 0.01 * m_hat / (np.sqrt(v_hat) + 1e-8))
+    golden("adam_update", "m", [p, g, m, v, 3], m1)
+    golden("adam_update", "v", [p, g, m, v, 3], v1)
+
+
+def array(x):
+    dims = ", ".join(map(str, x.shape)) or "0"
+    numbers = ", ".join(np.format_float_scientific(v, trim="-") for v in x.ravel())
+    return "{{.ndim = %d, .dims = {%s}}, (const double[]){%s}}" % (x.ndim, dims, numbers)
+
+
+def write():
+    print("/* NumPy's results. Made by: python3 tests/ops/make_golden.py > tests/ops/golden.h */")
+    print("/* clang-format off */")
+    print("static const golden_entry golden[] = {")
+    for op, label, inputs, result in entries:
+        print('    {"%s", "%s", {' % (op, label))
+        for x in inputs:
+            print("        %s," % array(x))
+        print("    }, %s}," % array(result))
+    print("};")
+
+
+views()
+elementwise()
+reductions()
+products()
+losses()
+updates()
+write()
