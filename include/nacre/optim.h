@@ -86,7 +86,7 @@ NACRE_API nacre_optimizer *nacre_adam_at(const nacre_adam_options *options);
 /* Where 0 means "default" and 0 itself is meant. */
 #define NACRE_ZERO (-0.0)
 
-/* Takes ownership of the schedule; total: steps of the whole run. */
+/* Takes ownership of the schedule; total: steps of the whole run, 0: nacre_fit sets it for its own. */
 NACRE_API nacre_status nacre_optimizer_set_schedule(nacre_optimizer *optimizer,
                                                     nacre_schedule *schedule, int64_t total);
 /* Rescales all gradients of a step so that their joint 2-norm is at most `norm`; 0: off. */

@@ -1,0 +1,165 @@
+/* Running modules: forward, the hand-written backward, training and inference. */
+#include "nn/module.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "record/record.h"
+
+#include <nacre/grad.h>
+#include <nacre/ops.h>
+
+static _Thread_local nacre_module_trace *trace;
+static _Thread_local void *trace_context;
+
+void nacre_module_set_trace(nacre_module_trace *new_trace, void *context) {
+    trace = new_trace;
+    trace_context = context;
+}
+
+static nacre_status check_tensor(const nacre_tensor *t, const char *what, const char *which) {
+    if (!t) {
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "%s: %s is NULL", what, which);
+    }
+    return nacre_is_error(t) ? nacre_fail(nacre_tensor_status(t), "%s", nacre_tensor_message(t))
+                             : NACRE_OK;
+}
+
+/* A layer's temporaries go when the outermost call of the library returns. */
+static nacre_scope frame_enter(void) {
+    nacre_thread *thread = nacre_this_thread();
+    return !thread || thread->frames > 0 ? -1 : nacre_frame_begin();
+}
+
+nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x) {
+    nacre_status status = nacre_module_check(module, "forward");
+    if (status == NACRE_OK) {
+        status = check_tensor(x, "forward", "the input");
+    }
+    if (status != NACRE_OK) {
+        return nacre_error_tensor();
+    }
+    if (trace) {
+        trace(trace_context, module, x, NULL);
+    }
+    nacre_scope frame = frame_enter();
+    nacre_tensor *y = module->class_.forward(module, module->self, x);
+    if (!y) {
+        nacre_fail(NACRE_INVALID_STATE, "%s: forward returned NULL", nacre_module_kind(module));
+        y = nacre_error_tensor();
+    }
+    nacre_frame_end(frame, &y, 1);
+    if (trace) {
+        trace(trace_context, module, x, y);
+    }
+    return y;
+}
+
+/* ---- backward ---- */
+
+/* Gradients of sum(y dy) with respect to xs, where y is computed anew from a copy of x that is xs[0]. */
+static nacre_status differentiate(nacre_module *module, nacre_tensor *x, nacre_tensor *dy,
+                                  nacre_tensor **xs, size_t count, nacre_tensor **gradients) {
+    bool before = nacre_set_grad_enabled(true);
+    xs[0] = nacre_requires_grad(nacre_detach(x), true);
+    nacre_tensor *y = nacre_module_forward(module, xs[0]);
+    nacre_tensor *inner = nacre_sum(nacre_mul(y, dy));
+    nacre_set_grad_enabled(before);
+    return nacre_gradients(inner, xs, count, gradients);
+}
+
+/* For classes without a backward of their own. */
+static nacre_tensor *backward_by_autograd(nacre_module *module, nacre_tensor *x, nacre_tensor *dy) {
+    size_t count = nacre_module_parameter_count(module) + 1;
+    nacre_tensor **xs = nacre_alloc_zeroed(2 * count, sizeof *xs);
+    if (!xs) {
+        return nacre_error_tensor();
+    }
+    nacre_tensor **gradients = xs + count;
+    for (size_t i = 1; i < count; i++) {
+        xs[i] = nacre_module_parameter_at(module, i - 1);
+    }
+    nacre_status status = differentiate(module, x, dy, xs, count, gradients);
+    for (size_t i = 1; status == NACRE_OK && i < count; i++) {
+        status = nacre_accumulate_grad(xs[i], gradients[i]);
+    }
+    nacre_tensor *dx = status == NACRE_OK ? gradients[0] : nacre_error_tensor();
+    nacre_free(xs);
+    return dx;
+}
+
+nacre_tensor *nacre_module_backward(nacre_module *module, nacre_tensor *x, nacre_tensor *y,
+                                    nacre_tensor *dy) {
+    nacre_status status = nacre_module_check(module, "backward");
+    status = status ? status : check_tensor(x, "backward", "the input");
+    status = status ? status : check_tensor(y, "backward", "the output");
+    status = status ? status : check_tensor(dy, "backward", "the output's gradient");
+    if (status == NACRE_OK) {
+        nacre_shape output = nacre_shape_of(y), gradient = nacre_shape_of(dy);
+        if (!nacre_shape_equal(&output, &gradient)) {
+            char a[NACRE_SHAPE_TEXT], b[NACRE_SHAPE_TEXT];
+            status = nacre_fail(NACRE_SHAPE_MISMATCH, "%s: backward: y is %s, its gradient %s",
+                                nacre_module_kind(module), nacre_shape_text(&output, a),
+                                nacre_shape_text(&gradient, b));
+        }
+    }
+    if (status != NACRE_OK) {
+        return nacre_error_tensor();
+    }
+    nacre_scope frame = frame_enter();
+    bool before = nacre_set_grad_enabled(false);
+    nacre_tensor *dx = module->class_.backward
+                           ? module->class_.backward(module, module->self, x, y, dy)
+                           : backward_by_autograd(module, x, dy);
+    nacre_set_grad_enabled(before);
+    if (!dx) {
+        nacre_fail(NACRE_INVALID_STATE, "%s: backward returned NULL", nacre_module_kind(module));
+        dx = nacre_error_tensor();
+    }
+    nacre_frame_end(frame, &dx, 1);
+    return dx;
+}
+
+/* ---- modes ---- */
+
+static nacre_status set_mode(nacre_module *module, void *mode) {
+    module->mode = *(const nacre_mode *)mode;
+    return NACRE_OK;
+}
+
+void nacre_module_set_mode(nacre_module *module, nacre_mode mode) {
+    if (module && !module->immortal) {
+        nacre_module_walk(module, set_mode, &mode);
+    }
+}
+
+nacre_mode nacre_module_mode(const nacre_module *module) {
+    return module ? module->mode : NACRE_TRAIN;
+}
+
+/* Not an error: stops the walk. */
+static nacre_status differs(nacre_module *module, void *mode) {
+    return module->mode == *(const nacre_mode *)mode ? NACRE_OK : NACRE_INVALID_STATE;
+}
+
+static nacre_status push_mode(nacre_module *module, void *mode) {
+    module->modes = module->modes << 1 | (module->mode == NACRE_EVAL);
+    module->mode = *(const nacre_mode *)mode;
+    return NACRE_OK;
+}
+
+static nacre_status pop_mode(nacre_module *module, void *unused) {
+    (void)unused;
+    module->mode = module->modes & 1 ? NACRE_EVAL : NACRE_TRAIN;
+    module->modes >>= 1;
+    return NACRE_OK;
+}
+
+bool nacre_module_mode_enter(nacre_module *module, nacre_mode mode) {
+    if (module->immortal || nacre_module_walk(module, differs, &mode) == NACRE_OK) {
+        return false;
+    }
+    nacre_module_walk(module, push_mode, &mode);
+    return true;
+}
+
+void nacre_module_mode_leave(nacre_module *module) { nacre_module_walk(module, pop_mode, NULL); }

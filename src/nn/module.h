@@ -1,0 +1,75 @@
+/* Modules from the inside. */
+#ifndef NACRE_NN_MODULE_H
+#define NACRE_NN_MODULE_H
+
+#include <nacre/nn.h>
+
+/* A tree may be this deep: functions over it recurse. */
+#define NACRE_MODULE_DEPTH 64
+#define NACRE_MODULE_NAME 64 /* bytes of a name, its end included */
+
+typedef struct nacre_parameter {
+    char *name;           /* full: from the root of the tree, such as "0.weight" */
+    nacre_tensor *tensor; /* retained */
+    nacre_init init;
+} nacre_parameter;
+
+struct nacre_module {
+    nacre_module_class class_;
+    void *self;
+    nacre_module *parent;
+    char name[NACRE_MODULE_NAME]; /* among its siblings; "" for a root */
+    size_t prefix; /* bytes of the path before this module's own names, "0.1." has 4 */
+    int height;    /* 1 for a leaf */
+    nacre_module **children;
+    size_t child_count, child_capacity;
+    nacre_parameter *parameters; /* its own */
+    size_t parameter_count, parameter_capacity;
+    nacre_mode mode;
+    uint32_t modes; /* those to return to, one bit each */
+    nacre_status status;
+    char message[512];
+    bool immortal; /* stands for a module that found no memory */
+};
+
+/* Gives the module the thread's last error, unless it has one already. Returns `status`. */
+nacre_status nacre_module_set_error(nacre_module *module, nacre_status status);
+/* Makes the module's error the thread's last one; NULL is an error too. NACRE_OK without one. */
+nacre_status nacre_module_check(const nacre_module *module, const char *what);
+
+/* A parameter of zeros that wants a gradient, owned by the caller and by no scope. NULL: no memory. */
+nacre_tensor *nacre_parameter_new(nacre_shape shape);
+
+/* Calls visit for each module of the tree, parents first, until it returns an error. */
+typedef nacre_status nacre_module_visit(nacre_module *module, void *context);
+nacre_status nacre_module_walk(nacre_module *module, nacre_module_visit *visit, void *context);
+
+/* The module's place in its tree, such as "0.1"; "" for the root. Writes at most size bytes. */
+void nacre_module_path(const nacre_module *module, char *text, size_t size);
+
+/* Frees and takes out the last child. */
+void nacre_module_drop_last(nacre_module *module);
+
+/* Puts the whole tree into a mode for a while. false when it was in it already: then nothing was
+   written, so that a network in eval mode serves several threads. */
+bool nacre_module_mode_enter(nacre_module *module, nacre_mode mode);
+void nacre_module_mode_leave(nacre_module *module); /* only after `true` */
+
+/* A tree's calls of forward, for the summary. */
+typedef void nacre_module_trace(void *context, const nacre_module *module, nacre_tensor *x,
+                                nacre_tensor *y);
+/* Sets the calling thread's trace; NULL: none. Called for a parent before its children, with y NULL,
+   and again when its output is there. */
+void nacre_module_set_trace(nacre_module_trace *trace, void *context);
+
+/* Takes tensors by name from a dictionary: all are checked before the first is written. `what` begins
+   the error messages. Surplus entries of the dictionary are an error. */
+typedef struct nacre_named {
+    const char *name;
+    nacre_tensor *tensor;
+} nacre_named;
+nacre_status nacre_named_load(const nacre_named *entries, size_t count,
+                              const nacre_state_dict *dict, const char *what);
+nacre_state_dict *nacre_named_save(const nacre_named *entries, size_t count);
+
+#endif

@@ -1,0 +1,30 @@
+/* One call of nacre_fit. */
+#ifndef NACRE_TRAIN_FIT_H
+#define NACRE_TRAIN_FIT_H
+
+#include "train/snapshot.h"
+
+/* A snapshot at the start of every epoch and after this many steps. */
+#define NACRE_SNAPSHOT_STEPS 256
+
+typedef struct nacre_fit_run {
+    nacre_model *model;
+    nacre_fit_options options; /* defaults filled in */
+    nacre_history *history;
+    nacre_loader *loader, *validation; /* validation NULL: none */
+    bool classes, validation_classes;
+    nacre_snapshot snapshots[2]; /* taken in turn */
+    int latest;
+    int64_t step;        /* of this run, from 0; the next one */
+    nacre_status status; /* why it failed */
+} nacre_fit_run;
+
+/* Takes a snapshot before step run->step, which is batch `batch` of `epoch`. */
+nacre_status nacre_fit_snapshot(nacre_fit_run *run, int64_t epoch, int64_t batch);
+
+/* The loss of step run->step was not finite, batch `batch` of `epoch`; batch -1: the weights were not,
+   after the last step. Goes back to the weights of the last finite loss and finds out what made the
+   first NaN or Inf. */
+nacre_status nacre_fit_diverged(nacre_fit_run *run, int64_t epoch, int64_t batch, double loss);
+
+#endif

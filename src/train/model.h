@@ -1,0 +1,56 @@
+/* Models from the inside. */
+#ifndef NACRE_TRAIN_MODEL_H
+#define NACRE_TRAIN_MODEL_H
+
+#include <nacre/train.h>
+
+struct nacre_model {
+    nacre_module *network;
+    nacre_loss *loss;
+    nacre_optimizer *optimizer;
+    nacre_status status;
+    char message[512];
+    bool immortal;
+};
+
+/* The model's error as the thread's last one; NULL is an error too. NACRE_OK without one. */
+nacre_status nacre_model_check(const nacre_model *model, const char *what);
+
+/* Network and loss in one mode, for a while: what to pass to nacre_model_mode_leave. */
+typedef struct nacre_model_mode {
+    bool network, loss;
+} nacre_model_mode;
+nacre_model_mode nacre_model_mode_enter(nacre_model *model, nacre_mode mode);
+void nacre_model_mode_leave(nacre_model *model, nacre_model_mode entered);
+
+/* ---- batches ---- */
+
+typedef struct nacre_batch_result {
+    double loss;
+    int64_t correct, judged; /* judged 0: this target has no classes */
+} nacre_batch_result;
+
+/* Zero gradients, forward, loss, backward, update: one evaluation. classes: float targets of the
+   output's shape are one-hot rows. Where it fails nothing has changed. */
+nacre_status nacre_model_step(nacre_model *model, const nacre_batch *batch, bool classes,
+                              nacre_batch_result *out);
+/* Forward and loss alone. The caller has set mode and gradients. */
+nacre_status nacre_model_judge(nacre_model *model, const nacre_batch *batch, bool classes,
+                               nacre_batch_result *out);
+
+/* Sums over batches. */
+typedef struct nacre_tally {
+    double loss;
+    int64_t samples, correct, judged;
+} nacre_tally;
+void nacre_tally_add(nacre_tally *tally, const nacre_batch_result *result, int64_t count);
+nacre_metrics nacre_tally_metrics(const nacre_tally *tally);
+
+/* A whole pass over a loader's epoch 0 in eval mode, without gradients. */
+nacre_status nacre_model_evaluate(nacre_model *model, nacre_loader *loader, bool classes,
+                                  nacre_metrics *out);
+
+/* Whether float targets of this set are one-hot rows. set may be NULL. */
+bool nacre_model_has_classes(const nacre_model *model, const nacre_dataset *set);
+
+#endif
