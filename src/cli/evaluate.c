@@ -9,26 +9,19 @@
 
 typedef struct evaluation {
     const char *data;
-    int64_t batch_size, threads;
+    int64_t threads;
     int backend;
     bool json;
 } evaluation;
 
 #define AT(member) offsetof(evaluation, member)
-enum { DATA, BATCH_SIZE, THREADS, BACKEND, JSON };
+enum { DATA, THREADS, BACKEND, JSON };
 static const nacre_cli_option options[] = {
     [DATA] = {.name = "data",
               .kind = NACRE_CLI_STRING,
               .offset = AT(data),
               .value = "DIR",
               .help = "folder of the data (default: NACRE_DATA, then the run's own)"},
-    [BATCH_SIZE] = {.name = "batch-size",
-                    .kind = NACRE_CLI_INTEGER,
-                    .offset = AT(batch_size),
-                    .value = "N",
-                    .help = "samples at a time; the result does not depend on it",
-                    .least = 1,
-                    .most = 1000000000},
     [THREADS] = {.name = "threads",
                  .kind = NACRE_CLI_INTEGER,
                  .offset = AT(threads),
@@ -46,7 +39,7 @@ static const nacre_cli_option options[] = {
               .offset = AT(json),
               .help = "one JSON object on stdout"},
 };
-static const evaluation defaults = {.batch_size = 1000};
+static const evaluation defaults = {0};
 
 const nacre_cli_syntax nacre_cli_evaluate_syntax = {
     .command = "evaluate",
@@ -85,7 +78,7 @@ static int evaluate(const evaluation *values, nacre_cli_model *model) {
         return nacre_cli_library_error();
     }
     nacre_metrics metrics;
-    nacre_status status = nacre_evaluate(model->model, data.test, values->batch_size, &metrics);
+    nacre_status status = nacre_evaluate(model->model, data.test, 0, &metrics);
     int code = status == NACRE_OK ? print_metrics(&metrics, data.kind, values->json)
                                   : nacre_cli_library_error();
     nacre_cli_data_close(&data);

@@ -148,7 +148,7 @@ class Train(harness.ProgramTest):
                 result = self.run_nacre("train", "--config", self.path("config.json"))
                 self.assert_refused(result, 2, *words)
         for text, words in ((b"", []), (b"{", []), (b"[]", ["object"]), (b'{"epochs": NaN}', []),
-                            (b'{"epochs": 1, "epochs": 2}', ["epochs"]), (b"\xff\xfe", [])):
+                            (b'{"epochs": 1, "epochs": 2}', ["twice"]), (b"\xff\xfe", [])):
             with self.subTest(text):
                 harness.write(self.path("config.json"), text)
                 result = self.run_nacre("train", "mnist-mlp", "--config", self.path("config.json"))
@@ -179,10 +179,11 @@ class Train(harness.ProgramTest):
                 self.assertIn(result.json["status"], ("done", "diverged"))
 
     def test_divergence_names_step_and_op_and_keeps_finite_weights(self):
-        for flags in (["--optimizer", "sgd", "--lr", "1e30"], ["--lr", "1e38", "--schedule", "constant"],
-                      ["--optimizer", "sgd", "--lr", "1e300", "--momentum", "0.9"]):
+        for number, flags in enumerate((
+                ["--optimizer", "sgd", "--lr", "1e30"], ["--lr", "1e38", "--schedule", "constant"],
+                ["--optimizer", "sgd", "--lr", "1e300", "--momentum", "0.9"], ["--lr", "1e300"])):
             with self.subTest(flags):
-                out = self.path("run" + flags[1])
+                out = self.path(f"run{number}")
                 result = self.run_nacre("train", "mnist-mlp", "--data", self.data(), "--json", "--quiet",
                                         "--out", out, *flags)
                 self.assertEqual(result.code, 1)
