@@ -1,0 +1,98 @@
+/* The CPU backend: which ops it takes, and the table. */
+#include "backend/cpu/cpu.h"
+
+#include "base/cpu.h"
+#include "ops/reference.h"
+
+const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step) {
+    switch ((nacre_isa_level)step->variant) {
+#if NACRE_BUILD_AVX2
+    case NACRE_ISA_AVX2: return &nacre_cpu_level_avx2;
+#endif
+#if NACRE_BUILD_AVX512
+    case NACRE_ISA_AVX512: return &nacre_cpu_level_avx512;
+#endif
+#if NACRE_BUILD_NEON
+    case NACRE_ISA_NEON: return &nacre_cpu_level_neon;
+#endif
+    default: return &nacre_cpu_level_portable;
+    }
+}
+
+bool nacre_cpu_use(nacre_plan_op *step, nacre_cpu_run *run, size_t scratch, const char *kernel) {
+    step->run = run;
+    step->scratch = scratch;
+    step->kernel = kernel;
+    return true;
+}
+
+static void run_reference(const nacre_plan_op *step, void *scratch) {
+    (void)scratch;
+    nacre_call call = {.attrs = step->attrs, .inputs = step->inputs, .outputs = step->outputs};
+    for (int i = 0; i < step->inputs && i < NACRE_MAX_INPUTS; i++) call.in[i] = step->in[i];
+    for (int i = 0; i < step->outputs && i < NACRE_MAX_OUTPUTS; i++) call.out[i] = step->out[i];
+    nacre_reference_run(step->op, &call);
+}
+
+bool nacre_cpu_use_reference(nacre_plan_op *step) {
+    return nacre_cpu_use(step, run_reference, 0, "reference");
+}
+
+/* ---- the table ---- */
+
+typedef struct family {
+    const nacre_op *op;
+    bool (*prepare)(nacre_plan_op *step);
+} family;
+
+static const family families[] = {
+    {&nacre_op_full, nacre_cpu_prepare_full},
+    {&nacre_op_matmul, nacre_cpu_prepare_product},
+    {&nacre_op_linear, nacre_cpu_prepare_product},
+    {&nacre_op_sum, nacre_cpu_prepare_reduce},
+    {&nacre_op_max, nacre_cpu_prepare_reduce},
+    {&nacre_op_min, nacre_cpu_prepare_reduce},
+    {&nacre_op_argmax, nacre_cpu_prepare_arg},
+    {&nacre_op_argmin, nacre_cpu_prepare_arg},
+    {&nacre_op_softmax, nacre_cpu_prepare_softmax},
+    {&nacre_op_log_softmax, nacre_cpu_prepare_softmax},
+    {&nacre_op_softmax_backward, nacre_cpu_prepare_softmax},
+    {&nacre_op_log_softmax_backward, nacre_cpu_prepare_softmax},
+    {&nacre_op_cross_entropy, nacre_cpu_prepare_loss},
+    {&nacre_op_cross_entropy_backward, nacre_cpu_prepare_loss},
+    {&nacre_op_sgd_update, nacre_cpu_prepare_update},
+    {&nacre_op_adam_update, nacre_cpu_prepare_update},
+    {&nacre_op_gather, nacre_cpu_prepare_rows},
+    {&nacre_op_scatter_rows, nacre_cpu_prepare_rows},
+    {&nacre_op_one_hot, nacre_cpu_prepare_rows},
+};
+
+static const family *family_of(const nacre_op *op) {
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+        if (families[i].op == op) return &families[i];
+    return NULL;
+}
+
+/* Composites: of f32, the dtype that their kernels know. */
+static bool claims(const nacre_op *op, const nacre_inference *shapes) {
+    return op->decompose && family_of(op) && shapes->inputs > 0 && shapes->in[0].dtype == NACRE_F32;
+}
+
+static bool takes_epilogue(const nacre_op *op) {
+    return op == &nacre_op_matmul || op == &nacre_op_linear;
+}
+
+static bool prepare(nacre_plan_op *step) {
+    step->variant = (int)nacre_isa_in_use();
+    if (!step->op) return nacre_cpu_prepare_group(step);
+    const family *own = family_of(step->op);
+    return own ? own->prepare(step) : nacre_cpu_prepare_elementwise(step);
+}
+
+const nacre_backend_table nacre_backend_cpu = {
+    .name = "cpu",
+    .claims = claims,
+    .fuses = nacre_cpu_fuses,
+    .takes_epilogue = takes_epilogue,
+    .prepare = prepare,
+};

@@ -1,0 +1,53 @@
+/* Inside the CPU backend: who prepares what, and what the drivers share. A driver turns shapes and strides
+   into calls of kernels, splits them into tasks by shape alone, and books scratch. */
+#ifndef NACRE_BACKEND_CPU_CPU_H
+#define NACRE_BACKEND_CPU_CPU_H
+
+#include "backend/cpu/kernels.h"
+#include "plan/backend.h"
+
+/* The level a step was prepared for. */
+const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step);
+
+typedef void nacre_cpu_run(const nacre_plan_op *step, void *scratch);
+
+/* Sets the step's kernel. Always true: for `return nacre_cpu_use(...)`. */
+bool nacre_cpu_use(nacre_plan_op *step, nacre_cpu_run *run, size_t scratch, const char *kernel);
+
+/* The op's definition: any dtype, any strides, one thread. */
+bool nacre_cpu_use_reference(nacre_plan_op *step);
+
+/* One function per family: false when an input must be made contiguous first. */
+bool nacre_cpu_prepare_group(nacre_plan_op *step);
+bool nacre_cpu_prepare_elementwise(nacre_plan_op *step);
+bool nacre_cpu_prepare_full(nacre_plan_op *step);
+bool nacre_cpu_prepare_product(nacre_plan_op *step);
+bool nacre_cpu_prepare_reduce(nacre_plan_op *step);
+bool nacre_cpu_prepare_arg(nacre_plan_op *step);
+bool nacre_cpu_prepare_softmax(nacre_plan_op *step);
+bool nacre_cpu_prepare_loss(nacre_plan_op *step);
+bool nacre_cpu_prepare_update(nacre_plan_op *step);
+bool nacre_cpu_prepare_rows(nacre_plan_op *step);
+
+/* Element i of contiguous indices of any integer dtype. */
+static inline int64_t nacre_index_at(const nacre_array *indices, int64_t i) {
+    if (indices->dtype == NACRE_I64) return ((const int64_t *)indices->data)[i];
+    const nacre_dtype_info *info = nacre_dtype_get(indices->dtype);
+    return info->load_int((const unsigned char *)indices->data + (size_t)i * info->size);
+}
+
+/* Is `op` an f32 element-wise op that groups may hold? */
+bool nacre_cpu_fuses(const nacre_op *op);
+
+/* All present inputs f32 and contiguous? */
+static inline bool nacre_cpu_is_f32(const nacre_array *array) { return array->dtype == NACRE_F32; }
+static inline bool nacre_cpu_is_plain(const nacre_array *array) {
+    return nacre_strides_contiguous(&array->shape, array->strides);
+}
+
+static inline int64_t nacre_smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t nacre_larger(int64_t a, int64_t b) { return a > b ? a : b; }
+/* ceil(a / b) */
+static inline int64_t nacre_parts(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+#endif

@@ -1,0 +1,187 @@
+/* What a kernel level offers: function pointers and block sizes, one constant table per level.
+
+   Every file in kernels/ is compiled once per level and exports one table whose name ends with the level:
+   nacre_gemm_kernels_avx512 and so on, written NACRE_AT_LEVEL(nacre_gemm_kernels) there. That suffix is
+   the only pasted name of the library.
+
+   Kernels know plain arrays of f32 (where not said otherwise): no shapes, no threads, no scratch. */
+#ifndef NACRE_BACKEND_CPU_KERNELS_H
+#define NACRE_BACKEND_CPU_KERNELS_H
+
+#include "tensor/dtype.h"
+
+#define NACRE_PASTE_(name, level) name##_##level
+#define NACRE_PASTE_EXPANDED_(name, level) NACRE_PASTE_(name, level)
+#define NACRE_AT_LEVEL(name) NACRE_PASTE_EXPANDED_(name, NACRE_LEVEL)
+
+/* ---- products ---- */
+
+/* A product sums k in chunks of this length: one fma chain per chunk from zero, chunks added in order.
+   Part of the bit contract. 512 measured 0-1 % faster than 256 and 384. */
+#define NACRE_GEMM_CHUNK 512
+#define NACRE_GEMM_MAX_ROWS 14
+#define NACRE_GEMM_MAX_COLUMNS 32
+
+/* c[r * c_row + j] = sum over k of A[r, k] b[k * b_row + j], r < rows, j < columns of the panel.
+   strided: A[r, k] = a[r * a_step + k]; adjacent: A[r, k] = a[r + k * a_step]. */
+typedef void nacre_gemm_tile(int rows, int64_t depth, const float *a, int64_t a_step, const float *b,
+                             int64_t b_row, float *c, int64_t c_row);
+
+typedef struct nacre_gemm_kernels {
+    int rows;    /* of the largest tile */
+    int columns; /* of a panel of B */
+    int narrow;  /* of the last panel where no more are left */
+    nacre_gemm_tile *strided, *adjacent, *strided_narrow, *adjacent_narrow;
+    /* From the finished tile (rows of `columns` or `narrow` floats, c_row apart) to the output:
+       out = c + bias (bias may be NULL), then max(out, 0) if relu; out = y > 0 ? c : 0. y may be out. */
+    void (*finish_bias)(int rows, int width, const float *c, int64_t c_row, const float *bias, bool relu,
+                        float *out, int64_t out_row);
+    void (*finish_mask)(int rows, int width, const float *c, int64_t c_row, const float *y, float *out,
+                        int64_t out_row);
+    /* 16 lanes and the fixed tree of the sums, with fma. */
+    float (*dot)(int64_t depth, const float *a, int64_t a_k, const float *b, int64_t b_k);
+} nacre_gemm_kernels;
+
+/* A panel out[depth][columns], zeros from `width` on, of X[k, j] = x[k * x_k + j * x_j]. */
+typedef struct nacre_pack_kernels {
+    void (*panel)(int64_t depth, int width, int columns, const float *x, int64_t x_k, int64_t x_j,
+                  float *out);
+    /* Few rows of A against X[k, j] = x[k + j * x_j], which is transposed in registers and not stored:
+       c[r * c_row + j], r < rows <= thin_rows, any number of columns. Same bits as the tiles. */
+    int thin_rows;
+    void (*thin)(int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
+                 const float *x, int64_t x_j, float *c, int64_t c_row);
+} nacre_pack_kernels;
+
+/* f64, any strides: c[r, j] for r < count <= rows, j < width <= columns. */
+typedef struct nacre_gemm_f64_kernels {
+    int rows, columns;
+    void (*tile)(int count, int width, int64_t depth, const double *a, int64_t a_row, int64_t a_k,
+                 const double *b, int64_t b_k, int64_t b_column, double *c, int64_t c_row);
+} nacre_gemm_f64_kernels;
+
+/* ---- element-wise tiles ---- */
+
+/* n elements, contiguous. out may be one of the inputs. Outputs of comparisons and inputs of where and
+   the casts are bytes; everything else is f32. */
+typedef void nacre_tile_function(size_t n, void *out, const void *a, const void *b, const void *c);
+
+typedef enum nacre_tile_code {
+    NACRE_TILE_COPY,
+    NACRE_TILE_ADD,
+    NACRE_TILE_SUB,
+    NACRE_TILE_MUL,
+    NACRE_TILE_DIV,
+    NACRE_TILE_POW,
+    NACRE_TILE_MAXIMUM,
+    NACRE_TILE_MINIMUM,
+    NACRE_TILE_NEG,
+    NACRE_TILE_EXP,
+    NACRE_TILE_LOG,
+    NACRE_TILE_SQRT,
+    NACRE_TILE_RELU,
+    NACRE_TILE_RELU_BACKWARD,
+    NACRE_TILE_EQUAL,
+    NACRE_TILE_NOT_EQUAL,
+    NACRE_TILE_LESS,
+    NACRE_TILE_LESS_EQUAL,
+    NACRE_TILE_GREATER,
+    NACRE_TILE_GREATER_EQUAL,
+    NACRE_TILE_WHERE,
+    NACRE_TILE_CAST_U8,
+    NACRE_TILE_COUNT
+} nacre_tile_code;
+
+typedef struct nacre_elementwise_kernels {
+    nacre_tile_function *tile[NACRE_TILE_COUNT];
+    void (*fill)(size_t n, float *out, float value);
+} nacre_elementwise_kernels;
+
+/* ---- reductions ---- */
+
+/* Sums, maxima and minima of one segment: lane j takes elements j, j + 16, ..., then a fixed tree. Longer
+   reductions reduce the segments' results in the same way. Part of the bit contract. */
+#define NACRE_REDUCE_SEGMENT 8192
+
+typedef enum nacre_reduce_kind {
+    NACRE_REDUCE_SUM,
+    NACRE_REDUCE_MAX, /* NaN if any is NaN */
+    NACRE_REDUCE_MIN,
+    NACRE_REDUCE_COUNT
+} nacre_reduce_kind;
+
+typedef struct nacre_reduce_kernels {
+    float (*run[NACRE_REDUCE_COUNT])(int64_t n, const float *x);
+    /* out[j] = reduction over i < n of x[i * row + j], j < width */
+    void (*columns[NACRE_REDUCE_COUNT])(int64_t n, int64_t width, const float *x, int64_t row,
+                                        float *out);
+    /* Index of the first largest (smallest), or of the first NaN. n > 0. */
+    int64_t (*argmax)(int64_t n, const float *x);
+    int64_t (*argmin)(int64_t n, const float *x);
+} nacre_reduce_kernels;
+
+/* ---- softmax and cross-entropy ---- */
+
+/* Rows of n adjacent elements; or, as columns: n elements `stride` apart for each of width columns. */
+typedef void nacre_softmax_rows(int64_t rows, int64_t n, const float *x, const float *dy, float *out);
+typedef void nacre_softmax_columns(int64_t n, int64_t width, int64_t stride, const float *x,
+                                   const float *dy, float *out);
+
+typedef struct nacre_softmax_kernels {
+    nacre_softmax_rows *softmax, *log_softmax;
+    nacre_softmax_rows *softmax_backward, *log_softmax_backward; /* x: the forward's output */
+    nacre_softmax_columns *softmax_columns, *log_softmax_columns;
+    nacre_softmax_columns *softmax_backward_columns, *log_softmax_backward_columns;
+    /* -log softmax(x)[target] of one row; with weights: -sum of target[j] log softmax(x)[j] */
+    float (*loss_index)(int64_t n, const float *x, int64_t target);
+    float (*loss_rows)(int64_t n, const float *x, const float *target);
+    /* out = scale * (softmax(x) - target), or with weights: scale * (softmax(x) sum(target) - target) */
+    void (*loss_index_backward)(int64_t n, const float *x, int64_t target, float scale, float *out);
+    void (*loss_rows_backward)(int64_t n, const float *x, const float *target, float scale, float *out);
+} nacre_softmax_kernels;
+
+/* ---- optimiser updates ---- */
+
+/* Constants of one update, folded in double. */
+typedef struct nacre_adam_constants {
+    float beta1, one_minus_beta1, beta2, one_minus_beta2;
+    float rate;    /* lr / (1 - beta1^t) */
+    float root;    /* 1 / sqrt(1 - beta2^t) */
+    float epsilon;
+    float keep;    /* 1 - lr * weight_decay */
+} nacre_adam_constants;
+
+typedef struct nacre_update_kernels {
+    /* out arrays may be the in arrays. */
+    void (*adam)(size_t n, const nacre_adam_constants *constants, const float *p, const float *g,
+                 const float *m, const float *v, float *p_out, float *m_out, float *v_out);
+    void (*sgd)(size_t n, float rate, float weight_decay, const float *p, const float *g, float *p_out);
+    void (*sgd_momentum)(size_t n, float rate, float weight_decay, float momentum, const float *p,
+                         const float *g, const float *velocity, float *p_out, float *velocity_out);
+} nacre_update_kernels;
+
+/* ---- levels ---- */
+
+typedef struct nacre_cpu_level {
+    const char *name;
+    const nacre_gemm_kernels *gemm;
+    const nacre_pack_kernels *pack;
+    const nacre_gemm_f64_kernels *gemm_f64;
+    const nacre_elementwise_kernels *elementwise;
+    const nacre_reduce_kernels *reduce;
+    const nacre_softmax_kernels *softmax;
+    const nacre_update_kernels *update;
+} nacre_cpu_level;
+
+extern const nacre_cpu_level nacre_cpu_level_portable;
+#if NACRE_BUILD_AVX2
+extern const nacre_cpu_level nacre_cpu_level_avx2;
+#endif
+#if NACRE_BUILD_AVX512
+extern const nacre_cpu_level nacre_cpu_level_avx512;
+#endif
+#if NACRE_BUILD_NEON
+extern const nacre_cpu_level nacre_cpu_level_neon;
+#endif
+
+#endif

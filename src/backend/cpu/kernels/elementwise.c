@@ -1,0 +1,135 @@
+/* Element-wise functions over one tile, and what single element-wise ops are made of. */
+#include "backend/cpu/kernels.h"
+#include "math.h"
+#include "sum.h"
+
+/* Runs `body` (vectors a, b -> y) over n elements; the tail is the same body on padded data. */
+#define UNARY(name, expression)                                                                    \
+    static void name(size_t n, void *out, const void *from_a, const void *from_b,                  \
+                     const void *from_c) {                                                         \
+        (void)from_b, (void)from_c;                                                                \
+        const float *pa = from_a;                                                                  \
+        float *to = out;                                                                           \
+        size_t i = 0;                                                                              \
+        for (; i + LANES <= n; i += LANES) {                                                       \
+            const vec a = vec_load(pa + i);                                                        \
+            vec_store(to + i, expression);                                                         \
+        }                                                                                          \
+        if (i == n) return;                                                                        \
+        const vec a = vec_load_part(pa + i, n - i);                                                \
+        vec_store_part(to + i, n - i, expression);                                                 \
+    }
+#define BINARY(name, expression)                                                                   \
+    static void name(size_t n, void *out, const void *from_a, const void *from_b,                  \
+                     const void *from_c) {                                                         \
+        (void)from_c;                                                                              \
+        const float *pa = from_a, *pb = from_b;                                                    \
+        float *to = out;                                                                           \
+        size_t i = 0;                                                                              \
+        for (; i + LANES <= n; i += LANES) {                                                       \
+            const vec a = vec_load(pa + i), b = vec_load(pb + i);                                  \
+            vec_store(to + i, expression);                                                         \
+        }                                                                                          \
+        if (i == n) return;                                                                        \
+        const vec a = vec_load_part(pa + i, n - i), b = vec_load_part(pb + i, n - i);              \
+        vec_store_part(to + i, n - i, expression);                                                 \
+    }
+
+/* a^b: squares and roots as one rounding each, as pow has them; the rest through the C library. */
+INLINE vec vec_pow(vec a, vec b) {
+    if (mask_all(vec_equal(b, vec_set(2.0f)))) return vec_mul(a, a);
+    if (mask_all(vec_equal(b, vec_set(0.5f)))) {
+        /* pow(-0, 1/2) is +0, pow(-inf, 1/2) is inf */
+        const vec root = vec_add(vec_sqrt(a), vec_zero());
+        return vec_select(vec_equal(a, vec_set(-INFINITY)), vec_set(INFINITY), root);
+    }
+    float x[LANES], y[LANES];
+    vec_store(x, a);
+    vec_store(y, b);
+    for (int i = 0; i < LANES; i++) x[i] = (float)pow((double)x[i], (double)y[i]);
+    return vec_load(x);
+}
+
+UNARY(copy, a)
+UNARY(neg, vec_neg(a))
+UNARY(exponential, vec_exp(a))
+UNARY(logarithm, vec_log(a))
+UNARY(square_root, vec_sqrt(a))
+UNARY(relu, vec_max(vec_zero(), a))
+BINARY(add, vec_add(a, b))
+BINARY(sub, vec_sub(a, b))
+BINARY(mul, vec_mul(a, b))
+BINARY(divide, vec_div(a, b))
+BINARY(power, vec_pow(a, b))
+BINARY(larger, vec_maximum(a, b))
+BINARY(smaller, vec_minimum(a, b))
+BINARY(relu_backward, vec_select(vec_less(vec_zero(), a), b, vec_zero()))
+
+#define COMPARISON(name, operator)                                                                 \
+    static void name(size_t n, void *out, const void *from_a, const void *from_b,                  \
+                     const void *from_c) {                                                         \
+        (void)from_c;                                                                              \
+        const float *a = from_a, *b = from_b;                                                      \
+        uint8_t *to = out;                                                                         \
+        for (size_t i = 0; i < n; i++) to[i] = a[i] operator b[i];                                 \
+    }
+COMPARISON(equal, ==)
+COMPARISON(not_equal, !=)
+COMPARISON(less, <)
+COMPARISON(less_equal, <=)
+COMPARISON(greater, >)
+COMPARISON(greater_equal, >=)
+
+static void where(size_t n, void *out, const void *from_a, const void *from_b, const void *from_c) {
+    const uint8_t *condition = from_a;
+    const float *yes = from_b, *no = from_c;
+    float *to = out;
+    for (size_t i = 0; i < n; i++) to[i] = condition[i] ? yes[i] : no[i];
+}
+
+static void cast_u8(size_t n, void *out, const void *from_a, const void *from_b,
+                    const void *from_c) {
+    (void)from_b, (void)from_c;
+    const uint8_t *a = from_a;
+    float *to = out;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        UNROLL for (int v = 0; v < 16; v += LANES) vec_store(to + i + v, vec_from_u8(a + i + v));
+    for (; i < n; i++) to[i] = (float)a[i];
+}
+
+static void fill(size_t n, float *out, float value) {
+    const vec x = vec_set(value);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) vec_store(out + i, x);
+    if (i < n) vec_store_part(out + i, n - i, x);
+}
+
+const nacre_elementwise_kernels NACRE_AT_LEVEL(nacre_elementwise_kernels) = {
+    .tile =
+        {
+            [NACRE_TILE_COPY] = copy,
+            [NACRE_TILE_ADD] = add,
+            [NACRE_TILE_SUB] = sub,
+            [NACRE_TILE_MUL] = mul,
+            [NACRE_TILE_DIV] = divide,
+            [NACRE_TILE_POW] = power,
+            [NACRE_TILE_MAXIMUM] = larger,
+            [NACRE_TILE_MINIMUM] = smaller,
+            [NACRE_TILE_NEG] = neg,
+            [NACRE_TILE_EXP] = exponential,
+            [NACRE_TILE_LOG] = logarithm,
+            [NACRE_TILE_SQRT] = square_root,
+            [NACRE_TILE_RELU] = relu,
+            [NACRE_TILE_RELU_BACKWARD] = relu_backward,
+            [NACRE_TILE_EQUAL] = equal,
+            [NACRE_TILE_NOT_EQUAL] = not_equal,
+            [NACRE_TILE_LESS] = less,
+            [NACRE_TILE_LESS_EQUAL] = less_equal,
+            [NACRE_TILE_GREATER] = greater,
+            [NACRE_TILE_GREATER_EQUAL] = greater_equal,
+            [NACRE_TILE_WHERE] = where,
+            [NACRE_TILE_CAST_U8] = cast_u8,
+        },
+    .fill = fill,
+};

@@ -1,0 +1,164 @@
+/* Products: register tiles, packing of B into panels, and what is done to a finished tile. */
+#include "backend/cpu/kernels.h"
+#include "simd.h"
+#include "sum.h"
+
+/* Rows x vectors of a tile: the accumulators, one row of B and one broadcast element fill the registers
+   (32 of 512 or 128 bits; 16 of 256 or 128). */
+#if NACRE_LEVEL_AVX512
+#define TILE_ROWS 14
+#define TILE_VECS 2
+#elif NACRE_LEVEL_NEON
+#define TILE_ROWS 6
+#define TILE_VECS 4
+#else
+#define TILE_ROWS 6
+#define TILE_VECS 2
+#endif
+#define NARROW_VECS (TILE_VECS / 2)
+
+/* ---- tiles ---- */
+
+/* Only ever called with constants for rows, vecs and adjacent. */
+INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_t depth,
+                     const float *a, int64_t a_step, const float *b, int64_t b_row, float *c,
+                     int64_t c_row) {
+    vec total[TILE_ROWS][TILE_VECS];
+    int64_t chunk = 0;
+    do {
+        const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth - chunk : NACRE_GEMM_CHUNK;
+        vec sum[TILE_ROWS][TILE_VECS];
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = vec_zero();
+        for (int64_t k = 0; k < end; k++) {
+            vec row[TILE_VECS];
+            UNROLL for (int v = 0; v < vecs; v++) row[v] = vec_load(b + v * LANES);
+            UNROLL for (int r = 0; r < rows; r++) {
+                const vec x = vec_set(adjacent ? a[r] : a[r * a_step]);
+                UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = vec_fma(x, row[v], sum[r][v]);
+            }
+            a += adjacent ? a_step : 1;
+            b += b_row;
+        }
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int v = 0; v < vecs; v++)
+                total[r][v] = chunk ? vec_add(total[r][v], sum[r][v]) : sum[r][v];
+        chunk += NACRE_GEMM_CHUNK;
+    } while (chunk < depth);
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < vecs; v++) vec_store(c + r * c_row + v * LANES, total[r][v]);
+}
+
+/* One jump to the row count's own code. */
+#define ROWS_CASE(rows, vecs, adjacent)                                                            \
+    case rows:                                                                                     \
+        multiply(rows, vecs, adjacent, depth, a, a_step, b, b_row, c, c_row);                      \
+        break;
+#if TILE_ROWS == 14
+#define MORE_ROWS(vecs, adjacent)                                                                  \
+    ROWS_CASE(7, vecs, adjacent)                                                                   \
+    ROWS_CASE(8, vecs, adjacent)                                                                   \
+    ROWS_CASE(9, vecs, adjacent)                                                                   \
+    ROWS_CASE(10, vecs, adjacent)                                                                  \
+    ROWS_CASE(11, vecs, adjacent)                                                                  \
+    ROWS_CASE(12, vecs, adjacent)                                                                  \
+    ROWS_CASE(13, vecs, adjacent)                                                                  \
+    ROWS_CASE(14, vecs, adjacent)
+#else
+#define MORE_ROWS(vecs, adjacent)
+#endif
+#define TILE(name, vecs, adjacent)                                                                 \
+    static void name(int rows, int64_t depth, const float *a, int64_t a_step, const float *b,      \
+                     int64_t b_row, float *c, int64_t c_row) {                                     \
+        switch (rows) {                                                                            \
+            ROWS_CASE(1, vecs, adjacent)                                                           \
+            ROWS_CASE(2, vecs, adjacent)                                                           \
+            ROWS_CASE(3, vecs, adjacent)                                                           \
+            ROWS_CASE(4, vecs, adjacent)                                                           \
+            ROWS_CASE(5, vecs, adjacent)                                                           \
+            ROWS_CASE(6, vecs, adjacent)                                                           \
+            MORE_ROWS(vecs, adjacent)                                                              \
+        default:                                                                                   \
+            break;                                                                                 \
+        }                                                                                          \
+    }
+
+TILE(tile_strided, TILE_VECS, false)
+TILE(tile_adjacent, TILE_VECS, true)
+TILE(tile_strided_narrow, NARROW_VECS, false)
+TILE(tile_adjacent_narrow, NARROW_VECS, true)
+
+/* ---- what is done to a finished tile ---- */
+
+static void finish_bias(int rows, int width, const float *c, int64_t c_row, const float *bias,
+                        bool relu, float *out, int64_t out_row) {
+    for (int j = 0; j < width; j += LANES) {
+        const size_t n = (size_t)(width - j);
+        const vec b = bias ? vec_load_n(bias + j, n) : vec_zero();
+        for (int r = 0; r < rows; r++) {
+            vec x = vec_load(c + r * c_row + j);
+            if (bias) x = vec_add(x, b);
+            if (relu) x = vec_max(vec_zero(), x);
+            vec_store_n(out + r * out_row + j, n, x);
+        }
+    }
+}
+
+static void finish_mask(int rows, int width, const float *c, int64_t c_row, const float *y, float *out,
+                        int64_t out_row) {
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < width; j += LANES) {
+            const size_t n = (size_t)(width - j);
+            const vec forward = vec_load_n(y + r * out_row + j, n);
+            const vec x = vec_load(c + r * c_row + j);
+            vec_store_n(out + r * out_row + j, n,
+                        vec_select(vec_less(vec_zero(), forward), x, vec_zero()));
+        }
+    }
+}
+
+/* ---- one output per reduction ---- */
+
+/* 16 lanes with fma, then the tree of the sums; segments as there. */
+static float dot_segment(int64_t n, const float *a, int64_t a_k, const float *b, int64_t b_k) {
+    lanes sum = lanes_set(0.0f);
+    float x[SUM_LANES], y[SUM_LANES];
+    for (int64_t k = 0; k < n; k += SUM_LANES) {
+        const int64_t left = n - k < SUM_LANES ? n - k : SUM_LANES;
+        const float *from_a = a + k * a_k, *from_b = b + k * b_k;
+        if (a_k != 1 || left < SUM_LANES) {
+            for (int64_t j = 0; j < SUM_LANES; j++) x[j] = j < left ? from_a[j * a_k] : 0.0f;
+            from_a = x;
+        }
+        if (b_k != 1 || left < SUM_LANES) {
+            for (int64_t j = 0; j < SUM_LANES; j++) y[j] = j < left ? from_b[j * b_k] : 0.0f;
+            from_b = y;
+        }
+        UNROLL for (int v = 0; v < SUM_VECS; v++)
+            sum.v[v] = vec_fma(vec_load(from_a + v * LANES), vec_load(from_b + v * LANES), sum.v[v]);
+    }
+    return lanes_sum(sum);
+}
+
+static float dot(int64_t depth, const float *a, int64_t a_k, const float *b, int64_t b_k) {
+    if (depth <= NACRE_REDUCE_SEGMENT) return dot_segment(depth, a, a_k, b, b_k);
+    float part[SUM_LANES] = {0};
+    for (int64_t k = 0, segment = 0; k < depth; k += NACRE_REDUCE_SEGMENT, segment++) {
+        const int64_t n = depth - k < NACRE_REDUCE_SEGMENT ? depth - k : NACRE_REDUCE_SEGMENT;
+        part[segment % SUM_LANES] += dot_segment(n, a + k * a_k, a_k, b + k * b_k, b_k);
+    }
+    return lanes_sum(lanes_load(part));
+}
+
+const nacre_gemm_kernels NACRE_AT_LEVEL(nacre_gemm_kernels) = {
+    .rows = TILE_ROWS,
+    .columns = TILE_VECS * LANES,
+    .narrow = NARROW_VECS * LANES,
+    .strided = tile_strided,
+    .adjacent = tile_adjacent,
+    .strided_narrow = tile_strided_narrow,
+    .adjacent_narrow = tile_adjacent_narrow,
+    .finish_bias = finish_bias,
+    .finish_mask = finish_mask,
+    .dot = dot,
+};

@@ -1,0 +1,24 @@
+/* One level's kernels in one table. */
+#include "backend/cpu/kernels.h"
+
+#define NACRE_TEXT_(x) #x
+#define NACRE_TEXT_EXPANDED_(x) NACRE_TEXT_(x)
+
+extern const nacre_gemm_kernels NACRE_AT_LEVEL(nacre_gemm_kernels);
+extern const nacre_pack_kernels NACRE_AT_LEVEL(nacre_pack_kernels);
+extern const nacre_gemm_f64_kernels NACRE_AT_LEVEL(nacre_gemm_f64_kernels);
+extern const nacre_elementwise_kernels NACRE_AT_LEVEL(nacre_elementwise_kernels);
+extern const nacre_reduce_kernels NACRE_AT_LEVEL(nacre_reduce_kernels);
+extern const nacre_softmax_kernels NACRE_AT_LEVEL(nacre_softmax_kernels);
+extern const nacre_update_kernels NACRE_AT_LEVEL(nacre_update_kernels);
+
+const nacre_cpu_level NACRE_AT_LEVEL(nacre_cpu_level) = {
+    .name = NACRE_TEXT_EXPANDED_(NACRE_LEVEL),
+    .gemm = &NACRE_AT_LEVEL(nacre_gemm_kernels),
+    .pack = &NACRE_AT_LEVEL(nacre_pack_kernels),
+    .gemm_f64 = &NACRE_AT_LEVEL(nacre_gemm_f64_kernels),
+    .elementwise = &NACRE_AT_LEVEL(nacre_elementwise_kernels),
+    .reduce = &NACRE_AT_LEVEL(nacre_reduce_kernels),
+    .softmax = &NACRE_AT_LEVEL(nacre_softmax_kernels),
+    .update = &NACRE_AT_LEVEL(nacre_update_kernels),
+};

@@ -1,0 +1,28 @@
+/* A matrix product described by shapes and strides alone: what the f32, f64 and dot drivers start from. */
+#ifndef NACRE_BACKEND_CPU_PRODUCT_H
+#define NACRE_BACKEND_CPU_PRODUCT_H
+
+#include "backend/cpu/cpu.h"
+
+/* out[i, m, n] = sum over k of A[i, m, k] B[i, k, n] (+ bias[n]), i over the batch axes. Axes of A's rows that
+   step as one and share B are merged into m. Strides in elements; out is contiguous. */
+typedef struct nacre_product {
+    int64_t m, n, k;
+    int64_t a_row, a_k, b_k, b_column;
+    int batch_ndim;
+    int64_t batch_dims[NACRE_MAX_DIMS], a_batch[NACRE_MAX_DIMS], b_batch[NACRE_MAX_DIMS];
+    int64_t batches; /* product of batch_dims */
+    const void *a, *b, *bias; /* bias NULL: none */
+} nacre_product;
+
+nacre_product nacre_product_of(const nacre_plan_op *step);
+
+/* Offsets of batch i, in elements. */
+int64_t nacre_product_a(const nacre_product *p, int64_t i);
+int64_t nacre_product_b(const nacre_product *p, int64_t i);
+
+/* Runs and scratch of the three kinds; product_f32.c, product_other.c. */
+nacre_cpu_run nacre_product_run_f32, nacre_product_run_f64, nacre_product_run_dot;
+size_t nacre_product_scratch_f32(const nacre_plan_op *step);
+
+#endif

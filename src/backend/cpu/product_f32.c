@@ -1,0 +1,352 @@
+/* f32 products. The rows of A are cut into tiles, the columns of B into panels; a task is a few tiles under a
+   few panels, cut by shape alone. What does not lie in memory as tiles read it is packed first, a round of
+   batches or panels at a time. */
+#include "backend/cpu/group.h"
+#include "backend/cpu/product.h"
+
+#include "base/pool.h"
+
+/* Packed operands of one round stay in the caches that threads share. */
+#define ROUND_BYTES ((int64_t)4 << 20)
+/* Rows of A under one sweep of panels stay in a core's own cache. */
+#define SWEEP_BYTES ((int64_t)256 << 10)
+/* Multiply-adds of a task at least: about 2 us. */
+#define TASK_WORK ((int64_t)192 << 10)
+/* Elements packed by a task at least. */
+#define TASK_PACKED ((int64_t)16 << 10)
+
+typedef enum finish {
+    FINISH_BIAS, /* + bias where there is one, relu where asked for */
+    FINISH_MASK, /* relu_backward */
+    FINISH_PROGRAM,
+} finish;
+
+typedef struct job {
+    const nacre_cpu_level *level;
+    nacre_product p;
+    /* geometry */
+    int64_t tiles, panels, tile_pitch; /* tile_pitch: floats per k of a packed tile */
+    bool pack_a, pack_b, shared_b;
+    int64_t a_floats, b_floats; /* packed, one batch; b: of a whole round's panels */
+    int64_t round_batches, round_panels;
+    int64_t sweep_tiles, task_tiles, task_panels; /* tiles of one sweep; of one task */
+    /* the round under way */
+    int64_t batch, batches, panel, panel_count;
+    float *packed_a, *packed_b;
+    /* results */
+    float *out;
+    finish finish;
+    bool relu;
+    const float *bias, *mask;
+    const nacre_group *group;
+} job;
+
+/* ---- geometry ---- */
+
+static int64_t tile_first(const job *j, int64_t tile) {
+    return tile * (j->p.m / j->tiles) + nacre_smaller(tile, j->p.m % j->tiles);
+}
+
+/* Columns of a panel as packed, and as they are. */
+static int panel_columns(const job *j, int64_t panel) {
+    const nacre_gemm_kernels *gemm = j->level->gemm;
+    return j->p.n - panel * gemm->columns <= gemm->narrow ? gemm->narrow : gemm->columns;
+}
+static int panel_width(const job *j, int64_t panel) {
+    int64_t left = j->p.n - panel * j->level->gemm->columns;
+    return (int)nacre_smaller(left, panel_columns(j, panel));
+}
+
+static bool panel_is_packed(const job *j, int64_t panel) {
+    return j->pack_b || panel_width(j, panel) < panel_columns(j, panel);
+}
+
+/* Are products with these rows and columns read without packing? */
+static bool is_thin(const nacre_cpu_level *level, const nacre_product *p) {
+    return p->m <= level->pack->thin_rows && p->b_k == 1 && p->a_k == 1;
+}
+
+static void plan_rounds(job *j) {
+    const nacre_product *p = &j->p;
+    int64_t panel_floats = p->k * j->level->gemm->columns;
+    int64_t packed_panels = j->pack_b ? j->panels : 1;
+    j->a_floats = j->pack_a ? j->tiles * j->tile_pitch * p->k : 0;
+    j->b_floats = packed_panels * panel_floats;
+    int64_t bytes = (j->a_floats + j->b_floats) * (int64_t)sizeof(float);
+    j->round_panels = j->panels;
+    j->round_batches = nacre_smaller(p->batches, nacre_larger(1, ROUND_BYTES / (bytes + 1)));
+    if (bytes > ROUND_BYTES && j->pack_b) {
+        int64_t panel_bytes = panel_floats * (int64_t)sizeof(float) + 1;
+        j->round_panels = nacre_smaller(j->panels, nacre_larger(1, ROUND_BYTES / panel_bytes));
+        j->b_floats = j->round_panels * panel_floats;
+    }
+}
+
+static void plan_tasks(job *j) {
+    int64_t rows = nacre_parts(j->p.m, j->tiles), depth = nacre_larger(1, j->p.k);
+    int64_t row_bytes = depth * (int64_t)sizeof(float);
+    int64_t most = nacre_larger(1, SWEEP_BYTES / (rows * row_bytes));
+    int64_t sweeps = nacre_parts(j->tiles, most);
+    j->sweep_tiles = nacre_parts(j->tiles, sweeps);
+    int64_t work = rows * j->level->gemm->columns * depth;
+    j->task_tiles = nacre_smaller(j->sweep_tiles, nacre_parts(TASK_WORK, work));
+    j->task_panels = nacre_parts(TASK_WORK, work * j->task_tiles);
+    if (j->task_tiles < j->sweep_tiles) j->task_panels = 1;
+}
+
+/* From shapes and strides only. */
+static void plan(job *j, const nacre_cpu_level *level, const nacre_product *p) {
+    const nacre_gemm_kernels *gemm = level->gemm;
+    *j = (job){.level = level, .p = *p};
+    j->tiles = nacre_larger(1, nacre_parts(p->m, gemm->rows));
+    j->panels = nacre_parts(p->n, gemm->columns);
+    int64_t narrow = gemm->narrow;
+    j->tile_pitch = nacre_parts(gemm->rows, narrow) * narrow;
+    j->pack_a = p->a_k != 1 && p->a_row != 1;
+    j->pack_b = p->b_column != 1;
+    j->shared_b = true;
+    for (int i = 0; i < p->batch_ndim; i++) j->shared_b &= p->b_batch[i] == 0;
+    plan_rounds(j);
+    plan_tasks(j);
+}
+
+size_t nacre_product_scratch_f32(const nacre_plan_op *step) {
+    job j;
+    nacre_product p = nacre_product_of(step);
+    const nacre_cpu_level *level = nacre_cpu_level_of(step);
+    if (is_thin(level, &p)) return 0;
+    plan(&j, level, &p);
+    int64_t floats = j.a_floats * j.round_batches;
+    floats += j.b_floats * (j.shared_b ? 1 : j.round_batches);
+    return (size_t)floats * sizeof(float);
+}
+
+/* ---- packing ---- */
+
+static float *packed_panel(const job *j, int64_t batch, int64_t panel) {
+    int64_t slot = j->pack_b ? panel - j->panel : 0;
+    int64_t at = j->shared_b ? 0 : batch - j->batch;
+    return j->packed_b + at * j->b_floats + slot * j->p.k * j->level->gemm->columns;
+}
+static float *packed_tile(const job *j, int64_t batch, int64_t tile) {
+    return j->packed_a + (batch - j->batch) * j->a_floats + tile * j->tile_pitch * j->p.k;
+}
+
+static void pack_panel(const job *j, int64_t batch, int64_t panel) {
+    const nacre_product *p = &j->p;
+    const float *b = (const float *)p->b + nacre_product_b(p, batch) +
+                     panel * j->level->gemm->columns * p->b_column;
+    j->level->pack->panel(p->k, panel_width(j, panel), panel_columns(j, panel), b, p->b_k,
+                          p->b_column, packed_panel(j, batch, panel));
+}
+static void pack_tile(const job *j, int64_t batch, int64_t tile) {
+    const nacre_product *p = &j->p;
+    int64_t first = tile_first(j, tile);
+    const float *a = (const float *)p->a + nacre_product_a(p, batch) + first * p->a_row;
+    j->level->pack->panel(p->k, (int)(tile_first(j, tile + 1) - first), (int)j->tile_pitch, a, p->a_k,
+                          p->a_row, packed_tile(j, batch, tile));
+}
+
+/* Items of a round: of each batch its panels, then its tiles. */
+typedef struct pack_job {
+    const job *j;
+    int64_t first_panel, panels, tiles, items, each;
+} pack_job;
+
+static void pack_task(void *context, size_t index) {
+    const pack_job *pack = context;
+    int64_t first = (int64_t)index * pack->each, per_batch = pack->panels + pack->tiles;
+    int64_t end = nacre_smaller(first + pack->each, pack->items);
+    for (int64_t i = first; i < end; i++) {
+        int64_t batch = pack->j->batch + i / per_batch, item = i % per_batch;
+        if (item >= pack->panels)
+            pack_tile(pack->j, batch, item - pack->panels);
+        else if (!pack->j->shared_b || batch == pack->j->batch)
+            pack_panel(pack->j, batch, pack->first_panel + item);
+    }
+}
+
+static void pack_round(const job *j) {
+    pack_job pack = {.j = j, .tiles = j->pack_a ? j->tiles : 0};
+    int64_t last = j->panel + j->panel_count - 1;
+    if (j->pack_b) {
+        pack.first_panel = j->panel;
+        pack.panels = j->panel_count;
+    } else if (panel_is_packed(j, last)) {
+        pack.first_panel = last;
+        pack.panels = 1;
+    }
+    pack.items = j->batches * (pack.panels + pack.tiles);
+    if (pack.items == 0) return;
+    pack.each = nacre_larger(1, TASK_PACKED / nacre_larger(1, j->p.k * j->level->gemm->columns));
+    nacre_parallel((size_t)nacre_parts(pack.items, pack.each), pack_task, &pack);
+}
+
+/* ---- computing ---- */
+
+/* rows x width of finished sums, `row` floats apart, to the output. */
+static void finish_block(const job *j, nacre_group_buffers *buffers, const float *c, int64_t row,
+                         int64_t first, int64_t column, int rows, int width) {
+    const nacre_gemm_kernels *gemm = j->level->gemm;
+    int64_t n = j->p.n, at = first * n + column;
+    const float *bias = j->bias ? j->bias + column : NULL;
+    if (j->finish == FINISH_BIAS) {
+        gemm->finish_bias(rows, width, c, row, bias, j->relu, j->out + at, n);
+    } else if (j->finish == FINISH_MASK) {
+        gemm->finish_mask(rows, width, c, row, j->mask + at, j->out + at, n);
+    } else {
+        float dense[NACRE_BLOCK];
+        gemm->finish_bias(rows, width, c, row, bias, false, dense, width);
+        nacre_group_block(j->group, buffers, at, n, rows, width, dense);
+    }
+}
+
+static void compute_tile(const job *j, nacre_group_buffers *buffers, int64_t batch, int64_t tile,
+                         int64_t panel) {
+    const nacre_gemm_kernels *gemm = j->level->gemm;
+    const nacre_product *p = &j->p;
+    int64_t first = tile_first(j, tile), column = panel * gemm->columns;
+    int rows = (int)(tile_first(j, tile + 1) - first);
+    int columns = panel_columns(j, panel), width = panel_width(j, panel);
+    bool narrow = columns == gemm->narrow;
+
+    const float *b = panel_is_packed(j, panel)
+                         ? packed_panel(j, batch, panel)
+                         : (const float *)p->b + nacre_product_b(p, batch) + column;
+    int64_t b_row = panel_is_packed(j, panel) ? columns : p->b_k;
+    const float *a = j->pack_a ? packed_tile(j, batch, tile)
+                               : (const float *)p->a + nacre_product_a(p, batch) + first * p->a_row;
+    bool adjacent = j->pack_a || p->a_k != 1;
+    int64_t a_step = j->pack_a ? j->tile_pitch : adjacent ? p->a_k : p->a_row;
+    nacre_gemm_tile *multiply = adjacent ? narrow ? gemm->adjacent_narrow : gemm->adjacent
+                                : narrow ? gemm->strided_narrow
+                                         : gemm->strided;
+
+    int64_t row = batch * p->m + first;
+    bool plain = j->finish == FINISH_BIAS && !j->bias && !j->relu && width == columns;
+    if (plain) {
+        multiply(rows, p->k, a, a_step, b, b_row, j->out + row * p->n + column, p->n);
+        return;
+    }
+    float c[NACRE_GEMM_MAX_ROWS * NACRE_GEMM_MAX_COLUMNS];
+    multiply(rows, p->k, a, a_step, b, b_row, c, columns);
+    finish_block(j, buffers, c, columns, row, column, rows, width);
+}
+
+/* Tasks of a round in order: batch, sweep, panels, tiles of the sweep. */
+static void compute_task(void *context, size_t index) {
+    const job *j = context;
+    nacre_group_buffers buffers;
+    if (j->finish == FINISH_PROGRAM) nacre_group_scalars(j->group, &buffers);
+    int64_t parts = nacre_parts(j->sweep_tiles, j->task_tiles);
+    int64_t panel_parts = nacre_parts(j->panel_count, j->task_panels);
+    int64_t sweeps = nacre_parts(j->tiles, j->sweep_tiles), i = (int64_t)index;
+    int64_t part = i % parts, panel_part = i / parts % panel_parts;
+    int64_t sweep = i / parts / panel_parts % sweeps, batch = i / parts / panel_parts / sweeps;
+
+    int64_t sweep_end = nacre_smaller((sweep + 1) * j->sweep_tiles, j->tiles);
+    int64_t tile = sweep * j->sweep_tiles + part * j->task_tiles;
+    int64_t tile_end = nacre_smaller(tile + j->task_tiles, sweep_end);
+    int64_t panel = j->panel + panel_part * j->task_panels;
+    int64_t panel_end = nacre_smaller(panel + j->task_panels, j->panel + j->panel_count);
+    for (; panel < panel_end; panel++)
+        for (int64_t t = tile; t < tile_end; t++)
+            compute_tile(j, &buffers, j->batch + batch, t, panel);
+}
+
+static void run_rounds(job *j) {
+    for (j->batch = 0; j->batch < j->p.batches; j->batch += j->round_batches) {
+        j->batches = nacre_smaller(j->round_batches, j->p.batches - j->batch);
+        for (j->panel = 0; j->panel < j->panels; j->panel += j->round_panels) {
+            j->panel_count = nacre_smaller(j->round_panels, j->panels - j->panel);
+            pack_round(j);
+            int64_t tasks = j->batches * nacre_parts(j->tiles, j->sweep_tiles) *
+                            nacre_parts(j->panel_count, j->task_panels) *
+                            nacre_parts(j->sweep_tiles, j->task_tiles);
+            nacre_parallel((size_t)tasks, compute_task, j);
+        }
+    }
+}
+
+/* ---- thin products: no packing, a task is a run of columns ---- */
+
+enum { THIN_COLUMNS = NACRE_BLOCK / 4 };
+
+static void thin_task(void *context, size_t index) {
+    const job *j = context;
+    const nacre_product *p = &j->p;
+    nacre_group_buffers buffers;
+    if (j->finish == FINISH_PROGRAM) nacre_group_scalars(j->group, &buffers);
+    int64_t parts = nacre_parts(p->n, THIN_COLUMNS);
+    int64_t batch = (int64_t)index / parts, column = (int64_t)index % parts * THIN_COLUMNS;
+    int64_t width = nacre_smaller(THIN_COLUMNS, p->n - column);
+    const float *a = (const float *)p->a + nacre_product_a(p, batch);
+    const float *b = (const float *)p->b + nacre_product_b(p, batch) + column * p->b_column;
+    float c[NACRE_BLOCK];
+    j->level->pack->thin((int)p->m, width, p->k, a, p->a_row, b, p->b_column, c, THIN_COLUMNS);
+    finish_block(j, &buffers, c, THIN_COLUMNS, batch * p->m, column, (int)p->m, (int)width);
+}
+
+/* ---- what follows the product ---- */
+
+/* One row for all rows of the output? */
+static bool is_row(const nacre_array *array) {
+    int last = array->shape.ndim - 1;
+    if (last < 0 || array->strides[last] != 1) return false;
+    for (int i = 0; i < last; i++)
+        if (array->strides[i] != 0 && array->shape.dims[i] != 1) return false;
+    return true;
+}
+
+/* Recognises + bias, relu, + bias and relu, and relu_backward; else the program is run. */
+static void choose_finish(job *j, const nacre_plan_op *step) {
+    const nacre_program *program = step->program;
+    j->out = step->out[0].data;
+    j->bias = j->p.bias;
+    j->finish = FINISH_BIAS;
+    if (!program) return;
+    j->finish = FINISH_PROGRAM;
+    int codes = program->codes, end = program->inputs + codes - 1, at = 0;
+    if (codes < 1 || program->outputs != 1 || program->result[0] != end) return;
+    const nacre_instruction *code = program->code;
+    const nacre_array *other = &step->in[step->own];
+    bool two = program->inputs == 2;
+    if (code[0].op == &nacre_op_relu_backward && codes == 1 && two && !j->bias &&
+        code[0].argument[0] == 1 && code[0].argument[1] == 0 && nacre_cpu_is_plain(other)) {
+        j->mask = other->data;
+        j->finish = FINISH_MASK;
+        return;
+    }
+    const float *bias = j->bias;
+    if (code[0].op == &nacre_op_add && two && !bias && is_row(other) &&
+        code[0].argument[0] != code[0].argument[1]) {
+        bias = other->data;
+        at = 1;
+    }
+    int value = at ? program->inputs : 0;
+    bool relu = at < codes && code[at].op == &nacre_op_relu && code[at].argument[0] == value;
+    if (at + relu != codes) return;
+    j->bias = bias;
+    j->relu = relu;
+    j->finish = FINISH_BIAS;
+}
+
+void nacre_product_run_f32(const nacre_plan_op *step, void *scratch) {
+    const nacre_cpu_level *level = nacre_cpu_level_of(step);
+    nacre_product p = nacre_product_of(step);
+    nacre_group group;
+    job j;
+    plan(&j, level, &p);
+    choose_finish(&j, step);
+    if (j.finish == FINISH_PROGRAM) {
+        nacre_group_begin(&group, step);
+        j.group = &group;
+    }
+    if (is_thin(level, &p)) {
+        nacre_parallel((size_t)(p.batches * nacre_parts(p.n, THIN_COLUMNS)), thin_task, &j);
+        return;
+    }
+    j.packed_a = scratch;
+    j.packed_b = j.packed_a + j.a_floats * j.round_batches;
+    run_rounds(&j);
+}
