@@ -54,7 +54,7 @@ static share shares[MOST_THREADS];
 
 /* Held by the one caller that uses the pool; guards what follows but `wanted`. */
 static _Alignas(LINE_BYTES) atomic_bool busy;
-static nacre_thread threads[MOST_THREADS];
+static nacre_os_thread threads[MOST_THREADS];
 static int workers;       /* threads that run now, beside the caller */
 static bool start_failed; /* not tried again before the next nacre_set_threads */
 static bool may_spin;     /* every thread has a CPU of its own */

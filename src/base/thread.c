@@ -26,7 +26,7 @@ void nacre_mutex_reset(nacre_mutex *mutex) { *mutex = (nacre_mutex)NACRE_MUTEX_I
    default is small. */
 enum { STACK_BYTES = 2 << 20 };
 
-bool nacre_thread_start(nacre_thread *thread, void *(*run)(void *), void *argument) {
+bool nacre_thread_start(nacre_os_thread *thread, void *(*run)(void *), void *argument) {
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0) return false;
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -39,7 +39,7 @@ bool nacre_thread_start(nacre_thread *thread, void *(*run)(void *), void *argume
     return failed == 0;
 }
 
-void nacre_thread_join(nacre_thread thread) { pthread_join(thread, NULL); }
+void nacre_thread_join(nacre_os_thread thread) { pthread_join(thread, NULL); }
 
 void nacre_call_once(nacre_once *once, void (*call)(void)) { pthread_once(once, call); }
 

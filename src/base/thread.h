@@ -15,11 +15,11 @@ void nacre_mutex_unlock(nacre_mutex *mutex);
 /* In the child of a fork: unlocked, whoever held it in the parent. */
 void nacre_mutex_reset(nacre_mutex *mutex);
 
-typedef pthread_t nacre_thread;
+typedef pthread_t nacre_os_thread;
 
 /* Starts a thread that gets no signals: the program's handlers run on the program's own threads. */
-bool nacre_thread_start(nacre_thread *thread, void *(*run)(void *), void *argument);
-void nacre_thread_join(nacre_thread thread);
+bool nacre_thread_start(nacre_os_thread *thread, void *(*run)(void *), void *argument);
+void nacre_thread_join(nacre_os_thread thread);
 
 typedef pthread_once_t nacre_once;
 #define NACRE_ONCE_INIT PTHREAD_ONCE_INIT

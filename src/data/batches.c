@@ -23,7 +23,7 @@ struct nacre_batches {
     int64_t slot_count;
 
     bool threaded, started;
-    nacre_thread thread;
+    nacre_os_thread thread;
     pthread_mutex_t mutex; /* guards all below while there is a thread */
     pthread_cond_t wanted; /* there may be something to read */
     pthread_cond_t done;   /* a read has ended */

@@ -24,7 +24,7 @@ typedef struct nacre_program {
 
 /* One step of a plan. The arrays' data pointers are set before each replay. */
 typedef struct nacre_plan_op {
-    const nacre_op *op;          /* NULL: a fused group, program says what */
+    const nacre_op *op; /* NULL: a fused group, program says what */
     const nacre_word *attrs;
     int inputs, outputs;
     nacre_array in[NACRE_PROGRAM_INPUTS];
@@ -36,9 +36,9 @@ typedef struct nacre_plan_op {
     const nacre_program *program;
     int own;
     void (*run)(const struct nacre_plan_op *step, void *scratch);
-    size_t scratch;              /* bytes of arena memory wanted while it runs, 64-byte aligned */
-    const char *kernel;          /* name for explain, static */
-    int variant;                 /* the backend's own */
+    size_t scratch;     /* bytes of arena memory wanted while it runs, 64-byte aligned */
+    const char *kernel; /* name for explain, static */
+    int variant;        /* the backend's own */
 } nacre_plan_op;
 
 typedef struct nacre_backend_table {

@@ -153,8 +153,8 @@ static nacre_status reserve(nacre_planner *planner, const nacre_plan *plan) {
     }
     const nacre_work *work = &planner->work;
     for (size_t i = 0; status == NACRE_OK && i < work->roots.count; i++) {
-        status = reserve_root(planner, work->roots.items[i],
-                              plan->values[plan->root_value[i]].bytes);
+        status =
+            reserve_root(planner, work->roots.items[i], plan->values[plan->root_value[i]].bytes);
     }
     return status;
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 static size_t append_shape(char *text, size_t used, size_t size, const char *before,
                            const nacre_shape *shape) {
     char one[NACRE_SHAPE_TEXT];
@@ -17,14 +16,14 @@ static char *step_shapes(const plan_step *step) {
     char text[512] = "";
     size_t used = 0;
     bool first = true;
-    for (int i = 0; i < step->call.inputs; i++) {
+    for (int i = 0; i < step->inputs; i++) {
         if (step->in[i] >= 0) {
-            used = append_shape(text, used, sizeof text, first ? "" : " x ",
-                                &step->call.in[i].shape);
+            used =
+                append_shape(text, used, sizeof text, first ? "" : " x ", &step->call->in[i].shape);
             first = false;
         }
     }
-    used = append_shape(text, used, sizeof text, first ? "-> " : " -> ", &step->call.out[0].shape);
+    used = append_shape(text, used, sizeof text, first ? "-> " : " -> ", &step->call->out[0].shape);
     (void)used;
     return nacre_strdup(text);
 }
@@ -56,10 +55,10 @@ static bool explain_step(const nacre_plan *plan, const nacre_work *work, const p
     out->where = step_place(work, step);
     out->flops = step->flops;
     out->offset = -1;
-    for (int i = 0; i < step->call.inputs; i++) {
-        out->bytes += step->in[i] < 0 ? 0 : array_bytes(&step->call.in[i]);
+    for (int i = 0; i < step->inputs; i++) {
+        out->bytes += step->in[i] < 0 ? 0 : array_bytes(&step->call->in[i]);
     }
-    for (int i = 0; i < step->call.outputs; i++) {
+    for (int i = 0; i < step->outputs; i++) {
         const plan_value *value = &plan->values[step->out[i]];
         out->bytes += (double)value->bytes;
         out->output_bytes += value->bytes;

@@ -17,10 +17,10 @@ typedef struct fusion {
     nacre_plan *plan;
     group *groups;
     int group_count;
-    int *group_of;    /* step -> group, -1: none */
-    int *maker;       /* value -> step, -1: leaf */
+    int *group_of;      /* step -> group, -1: none */
+    int *maker;         /* value -> step, -1: leaf */
     bool *read_outside; /* value (base) -> some step outside its group reads it */
-    bool *folded;     /* step -> is a product that became part of a group */
+    bool *folded;       /* step -> is a product that became part of a group */
 } fusion;
 
 static bool same_shape(const nacre_plan *plan, int a, int b) {
@@ -28,12 +28,12 @@ static bool same_shape(const nacre_plan *plan, int a, int b) {
 }
 
 static bool can_fuse(const nacre_plan *plan, const plan_step *step) {
-    const nacre_op *op = step->call.op;
-    if (!(op->flags & NACRE_OP_ELEMENTWISE) || step->call.outputs != 1 || step->call.inputs > 3 ||
+    const nacre_op *op = step->op;
+    if (!(op->flags & NACRE_OP_ELEMENTWISE) || step->outputs != 1 || step->inputs > 3 ||
         !plan->backend->fuses(op) || plan->values[step->out[0]].dtype != NACRE_F32) {
         return false;
     }
-    for (int i = 0; i < step->call.inputs; i++) {
+    for (int i = 0; i < step->inputs; i++) {
         if (step->in[i] < 0 || plan->values[step->in[i]].dtype != NACRE_F32) {
             return false;
         }
@@ -71,7 +71,7 @@ static bool is_made_in(const fusion *f, const group *g, int id) {
 
 /* Every input that lies in the group must be read as it is, not through a view. */
 static bool reads_plainly(const fusion *f, const group *g, const plan_step *step) {
-    for (int i = 0; i < step->call.inputs; i++) {
+    for (int i = 0; i < step->inputs; i++) {
         int base = f->plan->values[step->in[i]].base;
         if (base != step->in[i] && is_made_in(f, g, base)) {
             return false;
@@ -92,7 +92,7 @@ static bool has_input(const group *g, int id) {
 /* Adds the step's outside inputs; false: too many, and the group is as before. */
 static bool take_inputs(const fusion *f, group *g, const plan_step *step) {
     int before = g->input_count;
-    for (int i = 0; i < step->call.inputs; i++) {
+    for (int i = 0; i < step->inputs; i++) {
         int id = step->in[i];
         if (is_made_in(f, g, id) || has_input(g, id) || id == product_of(f, g)) {
             continue;
@@ -110,10 +110,10 @@ static bool take_inputs(const fusion *f, group *g, const plan_step *step) {
 /* A product whose result only this step reads, and reads as it is, runs with the group. */
 static void fold_product(fusion *f, group *g, const plan_step *step) {
     nacre_plan *plan = f->plan;
-    for (int i = 0; g->product < 0 && i < step->call.inputs; i++) {
+    for (int i = 0; g->product < 0 && i < step->inputs; i++) {
         int id = step->in[i], maker = f->maker[id];
         if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] || f->read_outside[id] ||
-            !plan->backend->takes_epilogue(plan->steps[maker].call.op) ||
+            !plan->backend->takes_epilogue(plan->steps[maker].op) ||
             !same_shape(plan, id, step->out[0])) {
             continue;
         }
@@ -137,7 +137,7 @@ static void join(fusion *f, int at, int index) {
 
 static void note_readers(fusion *f, int index) {
     const plan_step *step = &f->plan->steps[index];
-    for (int i = 0; i < step->call.inputs; i++) {
+    for (int i = 0; i < step->inputs; i++) {
         if (step->in[i] < 0) {
             continue;
         }
@@ -156,7 +156,7 @@ static void place_step(fusion *f, int index) {
         return;
     }
     int best = -1;
-    for (int i = 0; i < step->call.inputs; i++) {
+    for (int i = 0; i < step->inputs; i++) {
         int at = group_through(f, step, step->in[i]);
         if (at >= 0 && (best < 0 || f->groups[at].position > f->groups[best].position)) {
             best = at;
@@ -242,18 +242,17 @@ static bool emit_group(fusion *f, const group *g, plan_step *out) {
     }
     bool folded = g->product >= 0;
     *out = plan->steps[folded ? g->product : g->members[0]];
-    int own = folded ? out->call.inputs : 0;
+    int own = folded ? out->inputs : 0;
     memset(out->in + own, -1, sizeof out->in - (size_t)own * sizeof out->in[0]);
     memset(out->out, -1, sizeof out->out);
     memcpy(out->in + own, g->inputs, (size_t)g->input_count * sizeof g->inputs[0]);
     out->program = program;
-    out->call.program = program;
-    out->call.own = own;
-    out->call.inputs = own + g->input_count;
+    out->own = own;
+    out->inputs = own + g->input_count;
     out->record = plan->steps[g->members[g->count - 1]].record;
     if (!folded) {
-        out->call.op = NULL;
-        out->call.attrs = NULL;
+        out->op = NULL;
+        out->attrs = NULL;
     }
     program->inputs = g->input_count + folded;
     program->codes = g->count;
@@ -264,18 +263,18 @@ static bool emit_group(fusion *f, const group *g, plan_step *out) {
     for (int i = 0; ok && i < g->count; i++) {
         const plan_step *member = &plan->steps[g->members[i]];
         nacre_instruction *code = &program->code[i];
-        code->op = member->call.op;
-        code->attrs = member->call.attrs;
-        for (int k = 0; k < member->call.inputs; k++) {
+        code->op = member->op;
+        code->attrs = member->attrs;
+        for (int k = 0; k < member->inputs; k++) {
             code->argument[k] = register_of(f, g, program->inputs, member->in[k]);
         }
         if (is_stored(f, member->out[0])) {
             ok = add_result(out, member->out[0], program->inputs + i);
         }
     }
-    out->call.outputs = program->outputs;
+    out->outputs = program->outputs;
     plan->fused += g->count - 1 + folded;
-    label_group(plan, out, folded ? plan->steps[g->product].call.op : NULL);
+    label_group(plan, out, folded ? plan->steps[g->product].op : NULL);
     return ok;
 }
 
@@ -306,7 +305,7 @@ static bool emit(fusion *f) {
         int at = f->group_of[i];
         if (at < 0 && !f->folded[i]) {
             steps[count] = plan->steps[i];
-            steps[count].label = steps[count].call.op->name;
+            steps[count].label = steps[count].op->name;
             count++;
         } else if (at >= 0 && f->groups[at].position == i) {
             if (!emit_group(f, &f->groups[at], &steps[count++])) {
@@ -334,7 +333,7 @@ bool nacre_plan_fuse(nacre_plan *plan) {
     memset(f.maker, -1, values * sizeof *f.maker);
     for (int i = 0; i < plan->step_count; i++) {
         place_step(&f, i);
-        for (int k = 1; k < plan->steps[i].call.outputs; k++) {
+        for (int k = 1; k < plan->steps[i].outputs; k++) {
             f.maker[plan->steps[i].out[k]] = i;
         }
         note_readers(&f, i);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ALIGNMENT 64
+#define PACK_BY_SIZE_LIMIT 4096 /* blocks */
 
 void nacre_plan_positions(nacre_plan *plan) {
     for (int i = 0; i < plan->value_count; i++) {
@@ -13,12 +14,12 @@ void nacre_plan_positions(nacre_plan *plan) {
     }
     for (int s = 0; s < plan->step_count; s++) {
         const plan_step *step = &plan->steps[s];
-        for (int i = 0; i < step->call.inputs; i++) {
+        for (int i = 0; i < step->inputs; i++) {
             if (step->in[i] >= 0) {
                 plan->values[plan->values[step->in[i]].base].last_read = s;
             }
         }
-        for (int i = 0; i < step->call.outputs; i++) {
+        for (int i = 0; i < step->outputs; i++) {
             plan->values[step->out[i]].defined = s;
         }
     }
@@ -27,19 +28,20 @@ void nacre_plan_positions(nacre_plan *plan) {
 /* Input k is read element by element in the order in which output `out` is written. */
 static bool reads_in_step(const nacre_plan *plan, const plan_step *step, int k, int out) {
     const plan_value *in = &plan->values[step->in[k]], *result = &plan->values[step->out[out]];
-    return k >= step->call.own && in->dtype == result->dtype && in->offset == 0 && !in->slot_view &&
+    return k >= step->own && in->dtype == result->dtype && in->offset == 0 && !in->slot_view &&
            nacre_shape_equal(&in->shape, &result->shape) &&
-           nacre_strides_contiguous(&in->shape, in->strides) && in->bytes == plan->values[in->base].bytes;
+           nacre_strides_contiguous(&in->shape, in->strides) &&
+           in->bytes == plan->values[in->base].bytes;
 }
 
 /* May output `out` of the step be written over value `base`? Every reading of it in this step must run in
    step with the writing. */
 static bool may_overwrite(const nacre_plan *plan, const plan_step *step, int out, int base) {
-    const nacre_op *op = step->call.op;
+    const nacre_op *op = step->op;
     bool group = step->program != NULL;
     bool elementwise = group || (op && op->flags & NACRE_OP_ELEMENTWISE);
     bool declared = op && !group && op->flags & NACRE_OP_IN_PLACE;
-    for (int k = 0; k < step->call.inputs; k++) {
+    for (int k = 0; k < step->inputs; k++) {
         if (step->in[k] < 0 || plan->values[step->in[k]].base != base) {
             continue;
         }
@@ -65,7 +67,7 @@ static int last_late_check(const nacre_plan *plan) {
 }
 
 static int output_of(const plan_step *step, int id) {
-    for (int i = 0; i < step->call.outputs; i++) {
+    for (int i = 0; i < step->outputs; i++) {
         if (step->out[i] == id) {
             return i;
         }
@@ -147,7 +149,7 @@ static size_t round_up(size_t bytes) {
 static int dying_input(const arena *a, int s, int out) {
     const nacre_plan *plan = a->plan;
     const plan_step *step = &plan->steps[s];
-    for (int k = step->call.own; k < step->call.inputs; k++) {
+    for (int k = step->own; k < step->inputs; k++) {
         if (step->in[k] < 0) {
             continue;
         }
@@ -172,7 +174,7 @@ static void find_blocks(arena *a) {
     nacre_plan *plan = a->plan;
     for (int s = 0; s < plan->step_count; s++) {
         const plan_step *step = &plan->steps[s];
-        for (int i = 0; i < step->call.outputs; i++) {
+        for (int i = 0; i < step->outputs; i++) {
             const plan_value *value = &plan->values[step->out[i]];
             if (value->place != PLACE_ARENA) {
                 continue;
@@ -186,8 +188,8 @@ static void find_blocks(arena *a) {
                 add_block(a, value->bytes, s, last, step->out[i]);
             }
         }
-        if (step->call.scratch > 0) {
-            add_block(a, step->call.scratch, s, s, -1);
+        if (step->call->scratch > 0) {
+            add_block(a, step->call->scratch, s, s, -1);
         }
     }
 }
@@ -229,8 +231,8 @@ static size_t best_gap(const block *wanted, block **placed, int count, block **b
     return best == SIZE_MAX ? end : best;
 }
 
-/* Largest first, each into the tightest gap: the usual greedy packing of interval graphs. */
-static bool pack(arena *a) {
+/* Largest first, each into the tightest gap: the usual greedy packing of interval graphs. Quadratic. */
+static bool pack_by_size(arena *a) {
     nacre_plan *plan = a->plan;
     size_t count = (size_t)a->count + 1;
     block **sorted = nacre_plan_alloc(plan, count, sizeof *sorted);
@@ -241,26 +243,67 @@ static bool pack(arena *a) {
     for (int i = 0; i < a->count; i++) {
         sorted[i] = &a->blocks[i];
     }
-    qsort(sorted, (size_t)a->count, sizeof *sorted, larger_first);
+    qsort(sorted, (size_t)a->count, sizeof(block *), larger_first);
     for (int i = 0; i < a->count; i++) {
         sorted[i]->offset = best_gap(sorted[i], sorted, i, beside);
-        size_t end = sorted[i]->offset + sorted[i]->bytes;
+    }
+    return true;
+}
+
+/* In order of time, each into the tightest gap between those still taken: linear for plans of many
+   short-lived values, at some cost in bytes. */
+static bool pack_by_time(arena *a) {
+    size_t count = (size_t)a->count + 1;
+    block **live = nacre_plan_alloc(a->plan, count, sizeof *live);
+    block **beside = nacre_plan_alloc(a->plan, count, sizeof *beside);
+    if (!live || !beside) {
+        return false;
+    }
+    int taken = 0;
+    for (int i = 0; i < a->count; i++) { /* blocks were found in order of `from` */
+        int left = 0;
+        for (int k = 0; k < taken; k++) {
+            if (live[k]->to >= a->blocks[i].from) {
+                live[left++] = live[k];
+            }
+        }
+        a->blocks[i].offset = best_gap(&a->blocks[i], live, left, beside);
+        live[left] = &a->blocks[i];
+        taken = left + 1;
+    }
+    return true;
+}
+
+static bool pack(arena *a) {
+    nacre_plan *plan = a->plan;
+    if (!(a->count <= PACK_BY_SIZE_LIMIT ? pack_by_size(a) : pack_by_time(a))) {
+        return false;
+    }
+    for (int i = 0; i < a->count; i++) {
+        size_t end = a->blocks[i].offset + a->blocks[i].bytes;
         plan->arena_bytes = end > plan->arena_bytes ? end : plan->arena_bytes;
     }
     return true;
 }
 
 /* What no layout can beat: the largest sum of blocks taken at once. */
-static void find_bound(arena *a) {
-    for (int s = 0; s < a->plan->step_count; s++) {
-        size_t live = 0;
-        for (int i = 0; i < a->count; i++) {
-            if (a->blocks[i].from <= s && s <= a->blocks[i].to) {
-                live += a->blocks[i].bytes;
-            }
-        }
+static bool find_bound(arena *a) {
+    size_t steps = (size_t)a->plan->step_count;
+    size_t *begun = nacre_plan_alloc(a->plan, steps + 2, sizeof *begun);
+    size_t *ended = nacre_plan_alloc(a->plan, steps + 2, sizeof *ended);
+    if (!begun || !ended) {
+        return false;
+    }
+    for (int i = 0; i < a->count; i++) {
+        begun[a->blocks[i].from] += a->blocks[i].bytes;
+        ended[a->blocks[i].to + 1] += a->blocks[i].bytes;
+    }
+    size_t live = 0;
+    for (size_t s = 0; s < steps; s++) {
+        live = live + begun[s] - ended[s];
         a->plan->live_bound = live > a->plan->live_bound ? live : a->plan->live_bound;
     }
+    return true;
 }
 
 static void hand_out(const arena *a) {
@@ -285,18 +328,17 @@ bool nacre_plan_layout(nacre_plan *plan) {
     size_t blocks = (size_t)plan->value_count + (size_t)plan->step_count + 1;
     arena a = {.plan = plan,
                .blocks = nacre_plan_alloc(plan, blocks, sizeof *a.blocks),
-               .block_of = nacre_plan_alloc(plan, (size_t)plan->value_count + 1,
-                                            sizeof *a.block_of)};
+               .block_of =
+                   nacre_plan_alloc(plan, (size_t)plan->value_count + 1, sizeof *a.block_of)};
     plan->bases = nacre_plan_alloc(plan, (size_t)plan->value_count + 1, sizeof *plan->bases);
     if (!a.blocks || !a.block_of || !plan->bases) {
         return false;
     }
     memset(a.block_of, -1, (size_t)plan->value_count * sizeof *a.block_of);
     find_blocks(&a);
-    if (!pack(&a)) {
+    if (!pack(&a) || !find_bound(&a)) {
         return false;
     }
-    find_bound(&a);
     hand_out(&a);
     return true;
 }

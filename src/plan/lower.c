@@ -4,9 +4,7 @@
 
 #include <string.h>
 
-static plan_value *value_at(nacre_plan *plan, int id) {
-    return &plan->values[id];
-}
+static plan_value *value_at(nacre_plan *plan, int id) { return &plan->values[id]; }
 
 static void init_value(plan_value *v, nacre_dtype dtype, const nacre_shape *shape, int id) {
     memset(v, 0, sizeof *v);
@@ -34,8 +32,8 @@ static void init_values(nacre_plan *plan, const nacre_work *work) {
 plan_step *nacre_plan_add_step(nacre_plan *plan, const nacre_op *op, const nacre_word *attrs,
                                int record) {
     plan_step *step = &plan->steps[plan->step_count++];
-    step->call.op = op;
-    step->call.attrs = attrs;
+    step->op = op;
+    step->attrs = attrs;
     step->record = record;
     memset(step->in, -1, sizeof step->in);
     memset(step->out, -1, sizeof step->out);
@@ -47,7 +45,7 @@ int nacre_plan_add_copy(nacre_plan *plan, int id, int record) {
     plan_value *from = value_at(plan, id);
     init_value(value_at(plan, copy), from->dtype, &from->shape, copy);
     plan_step *step = nacre_plan_add_step(plan, &nacre_op_copy, NULL, record);
-    step->call.inputs = step->call.outputs = 1;
+    step->inputs = step->outputs = 1;
     step->in[0] = id;
     step->out[0] = copy;
     return copy;
@@ -152,7 +150,7 @@ static bool lower_identity(nacre_plan *plan, const nacre_record *r, int record, 
     const plan_value *source = value_at(plan, in);
     if (r->out[0].mark == mark) {
         plan_step *step = nacre_plan_add_step(plan, &nacre_op_copy, NULL, record);
-        step->call.inputs = step->call.outputs = 1;
+        step->inputs = step->outputs = 1;
         step->in[0] = in;
         step->out[0] = out;
         value->record = record;
@@ -190,8 +188,8 @@ static bool lower_record(nacre_plan *plan, const nacre_work *work, const nacre_r
         return false;
     }
     plan_step *step = nacre_plan_add_step(plan, r->op, words, record);
-    step->call.inputs = r->inputs;
-    step->call.outputs = r->outputs;
+    step->inputs = r->inputs;
+    step->outputs = r->outputs;
     memcpy(step->in, in, (size_t)r->inputs * sizeof in[0]);
     for (int i = 0; i < r->outputs; i++) {
         step->out[i] = first_out + i;

@@ -32,13 +32,13 @@ typedef struct nacre_work {
         const nacre_value *value;
         uint64_t mark;
         int id;
-    } *leaf_table; /* open addressing */
+    } * leaf_table; /* open addressing */
     size_t leaf_slots;
 } nacre_work;
 
 typedef enum plan_place {
-    PLACE_LEAF,  /* a computed value's storage */
-    PLACE_ROOT,  /* storage of a value asked for, or of a variable */
+    PLACE_LEAF, /* a computed value's storage */
+    PLACE_ROOT, /* storage of a value asked for, or of a variable */
     PLACE_ARENA,
     PLACE_ALIAS, /* view of another value */
 } plan_place;
@@ -48,26 +48,34 @@ typedef struct plan_value {
     nacre_dtype dtype;
     nacre_shape shape;
     int64_t strides[NACRE_MAX_DIMS]; /* in elements */
-    int64_t offset;   /* in elements, from the base's start; of slot views refreshed at replay */
-    int base;         /* id of the value whose memory this is; itself unless a view */
-    int index;        /* of the leaf or root */
+    int64_t offset; /* in elements, from the base's start; of slot views refreshed at replay */
+    int base;       /* id of the value whose memory this is; itself unless a view */
+    int index;      /* of the leaf or root */
     plan_place place;
-    int view_of;      /* views: the value looked at */
-    int record;       /* that makes it; -1: leaf or copy */
-    bool slot_view;   /* offset depends on slots, its own or its base's */
+    int view_of;            /* views: the value looked at */
+    int record;             /* that makes it; -1: leaf or copy */
+    bool slot_view;         /* offset depends on slots, its own or its base's */
     int defined, last_read; /* positions of steps; -1: before the first */
     size_t bytes, arena_offset;
 } plan_value;
 
 typedef struct plan_step {
-    nacre_plan_op call;
+    const nacre_op *op; /* NULL: a fused group */
+    const nacre_word *attrs;
+    int inputs, outputs;
+    int own;             /* of the inputs: a product's own, before those of its epilogue */
+    nacre_plan_op *call; /* what the backend sees; from prepare.c on */
     int in[NACRE_PROGRAM_INPUTS], out[NACRE_PROGRAM_OUTPUTS]; /* value ids; -1: absent */
     int record;             /* that it stands for: names it in messages */
     nacre_program *program; /* of a group or epilogue */
     size_t scratch_offset;
-    enum { CHECK_NONE, CHECK_FIRST, CHECK_LATE } check; /* of indices: before all steps, or its own */
+    enum {
+        CHECK_NONE,
+        CHECK_FIRST,
+        CHECK_LATE
+    } check; /* of indices: before all steps, or its own */
     double flops;
-    const char *label;      /* "matmul+add+relu" */
+    const char *label; /* "matmul+add+relu" */
 } plan_step;
 
 /* A view whose offset depends on slots: its rule runs again at each replay. op NULL: same as its base. */
@@ -88,27 +96,27 @@ typedef struct nacre_plan {
     uint64_t hash;
     uint64_t *key;
     size_t key_count;
-    size_t bytes;           /* of memory held by the plan */
-    void *chunks;           /* everything below lives in these */
+    size_t bytes; /* of memory held by the plan */
+    void *chunks; /* everything below lives in these */
     const nacre_backend_table *backend;
     bool watch;
 
     plan_value *values;
     int value_count, leaf_count, root_count, record_count;
-    int *root_value;        /* root -> value id */
-    bool *root_variable;    /* stored to a variable's own memory */
-    int *root_leaf;         /* the leaf whose storage that overwrites; -1: none */
+    int *root_value;     /* root -> value id */
+    bool *root_variable; /* stored to a variable's own memory */
+    int *root_leaf;      /* the leaf whose storage that overwrites; -1: none */
     plan_step *steps;
     int step_count;
     int value_capacity, step_capacity;
     plan_view *views;
     int view_count;
-    int first_effect;       /* first step that writes a variable; step_count: none */
+    int first_effect; /* first step that writes a variable; step_count: none */
     plan_slot *slots;
     int slot_count;
     size_t arena_bytes, live_bound, variable_bytes;
     int fused;
-    unsigned char **bases;  /* scratch of a replay: start of each value's memory */
+    unsigned char **bases; /* scratch of a replay: start of each value's memory */
 } nacre_plan;
 
 /* The thread's planner. */

@@ -24,24 +24,36 @@ static void set_array(const nacre_plan *plan, nacre_array *array, int id,
     }
 }
 
-static void set_arrays(const nacre_plan *plan, plan_step *step) {
-    nacre_plan_op *call = &step->call;
+static bool make_call(nacre_plan *plan, plan_step *step) {
+    nacre_plan_op *call = nacre_plan_alloc(plan, 1, sizeof *call);
+    if (!call) {
+        return false;
+    }
+    *call = (nacre_plan_op){.op = step->op,
+                            .attrs = step->attrs,
+                            .inputs = step->inputs,
+                            .outputs = step->outputs,
+                            .program = step->program,
+                            .own = step->own};
     bool elementwise = call->op && call->op->flags & NACRE_OP_ELEMENTWISE;
-    const nacre_shape *shape = step->program || elementwise ? &plan->values[step->out[0]].shape
-                                                            : NULL;
+    const nacre_shape *shape =
+        step->program || elementwise ? &plan->values[step->out[0]].shape : NULL;
     for (int i = 0; i < call->inputs; i++) {
         set_array(plan, &call->in[i], step->in[i], i < call->own ? NULL : shape);
     }
     for (int i = 0; i < call->outputs; i++) {
         set_array(plan, &call->out[i], step->out[i], NULL);
     }
+    step->call = call;
+    return true;
 }
 
 static double step_flops(const plan_step *step) {
-    const nacre_plan_op *call = &step->call;
+    const nacre_plan_op *call = step->call;
     double elements = (double)nacre_shape_numel(&call->out[0].shape), flops = 0;
     if (call->op && call->op->flops) {
-        nacre_call shapes = {.attrs = call->attrs, .inputs = call->inputs, .outputs = call->outputs};
+        nacre_call shapes = {
+            .attrs = call->attrs, .inputs = call->inputs, .outputs = call->outputs};
         int own = call->program ? call->own : call->inputs;
         for (int i = 0; i < own && i < NACRE_MAX_INPUTS; i++) {
             shapes.in[i] = call->in[i];
@@ -60,8 +72,7 @@ static double step_flops(const plan_step *step) {
 }
 
 bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step) {
-    set_arrays(plan, step);
-    if (!plan->backend->prepare(&step->call)) {
+    if (!make_call(plan, step) || !plan->backend->prepare(step->call)) {
         return false;
     }
     step->flops = step_flops(step);
@@ -74,7 +85,7 @@ static bool is_contiguous(const plan_value *value) {
 
 /* Appends `step` with its strided inputs copied first. */
 static bool prepare_with_copies(nacre_plan *plan, plan_step step) {
-    for (int i = 0; i < step.call.inputs; i++) {
+    for (int i = 0; i < step.inputs; i++) {
         if (step.in[i] >= 0 && !is_contiguous(&plan->values[step.in[i]])) {
             step.in[i] = nacre_plan_add_copy(plan, step.in[i], step.record);
             plan_step *copy = &plan->steps[plan->step_count - 1];
@@ -91,7 +102,7 @@ static bool prepare_with_copies(nacre_plan *plan, plan_step step) {
 
 /* An index that the plan computes is checked just before its step, one from outside before all. */
 static void note_check(const nacre_plan *plan, plan_step *step) {
-    const nacre_op *op = step->call.op;
+    const nacre_op *op = step->op;
     if (!op || !(op->flags & NACRE_OP_INDEXED)) {
         return;
     }

@@ -55,8 +55,8 @@ static void point(const nacre_plan *plan, nacre_array *array, int id) {
         return;
     }
     const plan_value *value = &plan->values[id];
-    array->data = plan->bases[value->base] +
-                  value->offset * (int64_t)nacre_dtype_size(value->dtype);
+    array->data =
+        plan->bases[value->base] + value->offset * (int64_t)nacre_dtype_size(value->dtype);
 }
 
 void nacre_replay_bind(nacre_plan *plan, nacre_planner *planner) {
@@ -65,11 +65,11 @@ void nacre_replay_bind(nacre_plan *plan, nacre_planner *planner) {
     find_bases(plan, planner);
     for (int s = 0; s < plan->step_count; s++) {
         plan_step *step = &plan->steps[s];
-        for (int i = 0; i < step->call.inputs; i++) {
-            point(plan, &step->call.in[i], step->in[i]);
+        for (int i = 0; i < step->inputs; i++) {
+            point(plan, &step->call->in[i], step->in[i]);
         }
-        for (int i = 0; i < step->call.outputs; i++) {
-            point(plan, &step->call.out[i], step->out[i]);
+        for (int i = 0; i < step->outputs; i++) {
+            point(plan, &step->call->out[i], step->out[i]);
         }
     }
 }
@@ -97,9 +97,9 @@ static void as_call(const nacre_plan_op *step, nacre_call *call) {
 }
 
 static nacre_status check_indices(const nacre_planner *planner, const plan_step *step) {
-    const nacre_op *op = step->call.op;
+    const nacre_op *op = step->op;
     nacre_call call;
-    as_call(&step->call, &call);
+    as_call(step->call, &call);
     const nacre_array *indices = &call.in[op->index_input];
     int64_t bound = op->index_bound(&call), count = nacre_shape_numel(&indices->shape);
     const nacre_dtype_info *info = nacre_dtype_get(indices->dtype);
@@ -131,23 +131,23 @@ static bool is_finite(const nacre_array *array) {
 
 /* The NaN watch: a step that turns finite inputs into NaN or Inf is the culprit. */
 static nacre_status watch(const nacre_planner *planner, const plan_step *step) {
-    for (int i = 0; i < step->call.outputs; i++) {
-        if (is_finite(&step->call.out[i])) {
+    for (int i = 0; i < step->outputs; i++) {
+        if (is_finite(&step->call->out[i])) {
             continue;
         }
         char shapes[NACRE_SHAPE_TEXT * 3];
         size_t used = 0;
-        for (int k = 0; k < step->call.inputs && used < sizeof shapes - NACRE_SHAPE_TEXT; k++) {
+        for (int k = 0; k < step->inputs && used < sizeof shapes - NACRE_SHAPE_TEXT; k++) {
             char text[NACRE_SHAPE_TEXT];
             used += (size_t)snprintf(shapes + used, sizeof shapes - used, "%s%s", k ? ", " : "",
-                                     nacre_shape_text(&step->call.in[k].shape, text));
+                                     nacre_shape_text(&step->call->in[k].shape, text));
         }
         shapes[used] = '\0';
         char out[NACRE_SHAPE_TEXT];
         const nacre_record *r = record_of(planner, step);
         return nacre_fail_at(NACRE_NUMERICAL, r ? r->file : NULL, r ? r->line : 0,
                              "%s: made a NaN or Inf, inputs %s, output %s", step->label, shapes,
-                             nacre_shape_text(&step->call.out[i].shape, out));
+                             nacre_shape_text(&step->call->out[i].shape, out));
     }
     return NACRE_OK;
 }
@@ -177,7 +177,7 @@ nacre_status nacre_replay_run(nacre_plan *plan, nacre_planner *planner) {
                 break;
             }
         }
-        step->call.run(&step->call, planner->arena.base + step->scratch_offset);
+        step->call->run(step->call, planner->arena.base + step->scratch_offset);
         if (plan->watch) {
             status = watch(planner, step);
         }

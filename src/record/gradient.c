@@ -22,8 +22,7 @@ static nacre_status slot_make(nacre_tensor *t) {
         t->value->accumulator = nacre_retain(slot);
     }
     nacre_frame_end(frame, NULL, 0);
-    return t->gradient ? NACRE_OK
-                       : nacre_fail(NACRE_OUT_OF_MEMORY, "requires_grad: out of memory");
+    return t->gradient ? NACRE_OK : nacre_fail(NACRE_OUT_OF_MEMORY, "requires_grad: out of memory");
 }
 
 nacre_tensor *nacre_requires_grad(nacre_tensor *t, bool wanted) {
@@ -38,8 +37,9 @@ nacre_tensor *nacre_requires_grad(nacre_tensor *t, bool wanted) {
         return nacre_error_tensor();
     }
     if (wanted && !nacre_dtype_is_float(t->value->dtype)) {
-        nacre_fail(NACRE_DTYPE_MISMATCH, "requires_grad: only floating dtypes have gradients, "
-                                         "this is %s",
+        nacre_fail(NACRE_DTYPE_MISMATCH,
+                   "requires_grad: only floating dtypes have gradients, "
+                   "this is %s",
                    nacre_dtype_name(t->value->dtype));
         return nacre_error_tensor();
     }
@@ -58,13 +58,9 @@ nacre_tensor *nacre_requires_grad(nacre_tensor *t, bool wanted) {
     return t;
 }
 
-bool nacre_has_requires_grad(const nacre_tensor *t) {
-    return t->value && t->value->needs_grad;
-}
+bool nacre_has_requires_grad(const nacre_tensor *t) { return t->value && t->value->needs_grad; }
 
-bool nacre_has_grad(const nacre_tensor *t) {
-    return t->gradient && t->gradient->slot_set;
-}
+bool nacre_has_grad(const nacre_tensor *t) { return t->gradient && t->gradient->slot_set; }
 
 void nacre_zero_grad(nacre_tensor *t) {
     nacre_tensor *slot = t->gradient;
@@ -93,11 +89,11 @@ nacre_tensor *nacre_grad(nacre_tensor *t) {
     }
     if (!t->gradient->value) {
         nacre_scope frame = nacre_frame_begin();
-        nacre_tensor *zeros = nacre_zeros_at(
-            &(nacre_create_options){.size = sizeof(nacre_create_options),
-                                    .shape = t->value->shape,
-                                    .dtype = t->value->dtype},
-            NULL, 0);
+        nacre_tensor *zeros =
+            nacre_zeros_at(&(nacre_create_options){.size = sizeof(nacre_create_options),
+                                                   .shape = t->value->shape,
+                                                   .dtype = t->value->dtype},
+                           NULL, 0);
         nacre_status status =
             zeros->error ? zeros->error->status : nacre_rebind(t->gradient, zeros, NULL, 0);
         nacre_frame_end(frame, NULL, 0);
@@ -128,10 +124,8 @@ nacre_status nacre_accumulate_grad(nacre_tensor *t, nacre_tensor *g) {
         char a[NACRE_SHAPE_TEXT], b[NACRE_SHAPE_TEXT];
         return nacre_fail(NACRE_SHAPE_MISMATCH,
                           "accumulate_grad: the tensor is %s %s, the gradient %s %s",
-                          nacre_dtype_name(t->value->dtype),
-                          nacre_shape_text(&t->value->shape, a),
-                          nacre_dtype_name(g->value->dtype),
-                          nacre_shape_text(&g->value->shape, b));
+                          nacre_dtype_name(t->value->dtype), nacre_shape_text(&t->value->shape, a),
+                          nacre_dtype_name(g->value->dtype), nacre_shape_text(&g->value->shape, b));
     }
     nacre_scope frame = nacre_frame_begin();
     bool before = nacre_set_grad_enabled(false);
@@ -334,9 +328,9 @@ static nacre_status apply_rule(pass *p, nacre_record *record) {
     } else if (record->op->decompose) {
         status = through_decomposition(&g, record);
     } else {
-        status = nacre_fail_at(NACRE_NOT_DIFFERENTIABLE, record->file, record->line,
-                               "%s: has no gradient; use nacre_detach on its input",
-                               record->op->name);
+        status =
+            nacre_fail_at(NACRE_NOT_DIFFERENTIABLE, record->file, record->line,
+                          "%s: has no gradient; use nacre_detach on its input", record->op->name);
     }
     for (int i = 0; status == NACRE_OK && i < record->inputs; i++) {
         if (g.wanted[i] && g.din[i]) {
@@ -409,12 +403,10 @@ nacre_status nacre_backward_from_at(nacre_tensor *output, nacre_tensor *gradient
     if (!nacre_shape_equal(&output->value->shape, &gradient->value->shape) ||
         output->value->dtype != gradient->value->dtype) {
         char a[NACRE_SHAPE_TEXT], b[NACRE_SHAPE_TEXT];
-        return nacre_fail_at(NACRE_SHAPE_MISMATCH, file, line,
-                             "backward: the output is %s %s, its gradient %s %s",
-                             nacre_dtype_name(output->value->dtype),
-                             nacre_shape_text(&output->value->shape, a),
-                             nacre_dtype_name(gradient->value->dtype),
-                             nacre_shape_text(&gradient->value->shape, b));
+        return nacre_fail_at(
+            NACRE_SHAPE_MISMATCH, file, line, "backward: the output is %s %s, its gradient %s %s",
+            nacre_dtype_name(output->value->dtype), nacre_shape_text(&output->value->shape, a),
+            nacre_dtype_name(gradient->value->dtype), nacre_shape_text(&gradient->value->shape, b));
     }
     nacre_thread *thread = nacre_this_thread();
     nacre_scope frame = nacre_frame_begin();
@@ -472,11 +464,11 @@ nacre_status nacre_gradients_at(nacre_tensor *y, nacre_tensor *const *xs, size_t
         } else if (xs[i]->value->cotangent) {
             gradients[i] = nacre_tensor_for(xs[i]->value->cotangent->value);
         } else {
-            gradients[i] = nacre_zeros_at(
-                &(nacre_create_options){.size = sizeof(nacre_create_options),
-                                        .shape = xs[i]->value->shape,
-                                        .dtype = xs[i]->value->dtype},
-                file, line);
+            gradients[i] =
+                nacre_zeros_at(&(nacre_create_options){.size = sizeof(nacre_create_options),
+                                                       .shape = xs[i]->value->shape,
+                                                       .dtype = xs[i]->value->dtype},
+                               file, line);
         }
     }
     pass_free(&p);

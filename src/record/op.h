@@ -17,11 +17,11 @@ typedef union nacre_word {
 
 typedef enum nacre_attr_kind {
     NACRE_ATTR_END = 0,
-    NACRE_ATTR_INT,        /* shapes the plan: part of its key */
+    NACRE_ATTR_INT, /* shapes the plan: part of its key */
     NACRE_ATTR_BOOL,
-    NACRE_ATTR_AXES,       /* bit set of axes */
-    NACRE_ATTR_PERMUTATION,/* 4 bits an axis, axis 0 lowest */
-    NACRE_ATTR_SLOT_INT,   /* slots: inputs of the replay, not of the key */
+    NACRE_ATTR_AXES,        /* bit set of axes */
+    NACRE_ATTR_PERMUTATION, /* 4 bits an axis, axis 0 lowest */
+    NACRE_ATTR_SLOT_INT,    /* slots: inputs of the replay, not of the key */
     NACRE_ATTR_SLOT_FLOAT,
 } nacre_attr_kind;
 
@@ -72,7 +72,7 @@ typedef struct nacre_gradient {
 typedef struct nacre_expansion {
     const nacre_word *attrs;
     int inputs;
-    nacre_tensor *in[NACRE_MAX_INPUTS]; /* NULL: an absent optional input */
+    nacre_tensor *in[NACRE_MAX_INPUTS];   /* NULL: an absent optional input */
     nacre_tensor *out[NACRE_MAX_OUTPUTS]; /* to fill */
     const nacre_shape *out_shape;
     const char *file;
@@ -98,11 +98,12 @@ typedef struct nacre_view_request {
 } nacre_view_request;
 
 typedef enum nacre_op_flags {
-    NACRE_OP_ELEMENTWISE = 1,  /* output element i depends on (broadcast) input elements i only */
-    NACRE_OP_NO_GRADIENT = 2,  /* declared: no gradient flows through it */
-    NACRE_OP_RANDOM = 4,       /* never merged; draws come from slots */
-    NACRE_OP_INDEXED = 8,      /* input `index_input` holds indices below `index_bound` */
-    NACRE_OP_IN_PLACE = 16,    /* output k may take the memory of input in_place[k], same element order */
+    NACRE_OP_ELEMENTWISE = 1, /* output element i depends on (broadcast) input elements i only */
+    NACRE_OP_NO_GRADIENT = 2, /* declared: no gradient flows through it */
+    NACRE_OP_RANDOM = 4,      /* never merged; draws come from slots */
+    NACRE_OP_INDEXED = 8,     /* input `index_input` holds indices below `index_bound` */
+    NACRE_OP_IN_PLACE =
+        16, /* output k may take the memory of input in_place[k], same element order */
 } nacre_op_flags;
 
 typedef struct nacre_op_case nacre_op_case; /* test builds only: tests/ops */

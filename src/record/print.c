@@ -4,8 +4,8 @@
 
 #include <inttypes.h>
 
-#define EDGE_ITEMS 3      /* shown at each end of a long axis */
-#define FULL_LIMIT 1000   /* elements printed without leaving any out */
+#define EDGE_ITEMS 3    /* shown at each end of a long axis */
+#define FULL_LIMIT 1000 /* elements printed without leaving any out */
 
 typedef struct printer {
     FILE *out;
@@ -69,6 +69,4 @@ nacre_status nacre_fprint(FILE *out, nacre_tensor *t) {
                                       : NACRE_OK;
 }
 
-nacre_status nacre_print(nacre_tensor *t) {
-    return nacre_fprint(stdout, t);
-}
+nacre_status nacre_print(nacre_tensor *t) { return nacre_fprint(stdout, t); }

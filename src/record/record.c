@@ -8,9 +8,7 @@
 
 #include <string.h>
 
-static int output_count(const nacre_op *op) {
-    return op->outputs ? op->outputs : 1;
-}
+static int output_count(const nacre_op *op) { return op->outputs ? op->outputs : 1; }
 
 /* The first error among the inputs; NULL: none. An absent input that is not optional is one too. */
 static nacre_tensor *first_error(const nacre_recording *recording) {

@@ -13,25 +13,26 @@ typedef struct nacre_value {
     nacre_device device;
     nacre_shape shape;
     bool needs_grad;
-    bool wanted;                 /* kept, or a backward pass started here: computed though read */
-    atomic_uint handles;         /* tensors that stand for it */
-    atomic_uint readers;         /* records that read it */
-    nacre_storage *storage;      /* NULL until computed */
+    bool wanted;            /* kept, or a backward pass started here: computed though read */
+    atomic_uint handles;    /* tensors that stand for it */
+    atomic_uint readers;    /* records that read it */
+    nacre_storage *storage; /* NULL until computed */
     uint64_t version;
-    nacre_tensor *accumulator;   /* a leaf's gradient slot, retained; NULL: wants none */
-    nacre_tensor *variable;      /* tensor whose pending assignment this is, not retained; or NULL */
-    struct nacre_value *forward; /* during an evaluation: stands for this one (expanded composites) */
-    nacre_tensor *cotangent;     /* during a backward pass */
-    uint64_t mark;               /* evaluation that wants it */
-    int32_t plan_index;          /* during an evaluation */
+    nacre_tensor *accumulator; /* a leaf's gradient slot, retained; NULL: wants none */
+    nacre_tensor *variable;    /* tensor whose pending assignment this is, not retained; or NULL */
+    struct nacre_value
+        *forward;            /* during an evaluation: stands for this one (expanded composites) */
+    nacre_tensor *cotangent; /* during a backward pass */
+    uint64_t mark;           /* evaluation that wants it */
+    int32_t plan_index;      /* during an evaluation */
 } nacre_value;
 
 typedef struct nacre_record {
     const nacre_op *op;
-    atomic_uint refs;   /* handles and readers of all outputs */
-    uint64_t sequence;  /* order of recording */
-    uint64_t mark;      /* evaluation or backward pass that visited it */
-    struct nacre_thread *owner;   /* whose pending list holds it; NULL: none */
+    atomic_uint refs;                     /* handles and readers of all outputs */
+    uint64_t sequence;                    /* order of recording */
+    uint64_t mark;                        /* evaluation or backward pass that visited it */
+    struct nacre_thread *owner;           /* whose pending list holds it; NULL: none */
     struct nacre_record *previous, *next; /* pending list */
     int inputs, outputs;
     bool needs_grad;     /* a gradient may be asked for */
@@ -53,19 +54,19 @@ typedef struct nacre_message {
 
 struct nacre_tensor {
     atomic_uint refs;
-    nacre_value *value;       /* NULL: an error tensor, or an empty gradient slot */
-    nacre_message *error;     /* NULL: none */
+    nacre_value *value;   /* NULL: an error tensor, or an empty gradient slot */
+    nacre_message *error; /* NULL: none */
     bool wants_grad;
-    nacre_storage *variable;  /* where assignments go: fixed for life; NULL until needed */
-    nacre_tensor *gradient;   /* slot, retained; NULL: wants none */
+    nacre_storage *variable; /* where assignments go: fixed for life; NULL until needed */
+    nacre_tensor *gradient;  /* slot, retained; NULL: wants none */
     nacre_tensor *dirty_previous, *dirty_next; /* assignments not evaluated yet */
-    nacre_value *before;      /* while dirty: what a failed evaluation goes back to; NULL: nothing */
-    bool before_set;          /* and slot_set then */
+    nacre_value *before; /* while dirty: what a failed evaluation goes back to; NULL: nothing */
+    bool before_set;     /* and slot_set then */
     struct nacre_thread *dirty_owner;
-    bool immortal;            /* the out-of-memory tensor */
-    bool is_slot;             /* is a gradient slot */
-    bool slot_set;            /* a gradient was added */
-    int scope_index;          /* place in the owning thread's scope array; -1: none */
+    bool immortal;   /* the out-of-memory tensor */
+    bool is_slot;    /* is a gradient slot */
+    bool slot_set;   /* a gradient was added */
+    int scope_index; /* place in the owning thread's scope array; -1: none */
     struct nacre_thread *scope_owner;
 };
 
@@ -77,20 +78,20 @@ typedef struct nacre_thread {
     nacre_tensor **scoped; /* tensors owned by scopes, innermost last */
     size_t scoped_count, scoped_capacity;
     size_t marks[NACRE_MAX_SCOPES]; /* scoped_count at each scope's begin */
-    int scopes;            /* open ones */
-    nacre_record *first, *last; /* pending: recorded, never executed, in program order */
+    int scopes;                     /* open ones */
+    nacre_record *first, *last;     /* pending: recorded, never executed, in program order */
     size_t pending;
     nacre_tensor *dirty;
     bool no_grad;
     bool eager, nan_watch;
-    int frames;            /* library calls in progress: nothing is evaluated inside, eager aside */
-    int backend;           /* nacre_backend */
+    int frames;  /* library calls in progress: nothing is evaluated inside, eager aside */
+    int backend; /* nacre_backend */
     uint64_t sequence, marks_made;
     uint64_t seed, draws;
     bool overflow_logged, evaluating;
-    bool kept;             /* a value was kept that is not computed yet */
-    bool capture;          /* records of an expansion: never evaluated on their own */
-    void *plans;           /* plan layer: cache, arena; freed by plans_free */
+    bool kept;    /* a value was kept that is not computed yet */
+    bool capture; /* records of an expansion: never evaluated on their own */
+    void *plans;  /* plan layer: cache, arena; freed by plans_free */
     void (*plans_free)(void *plans);
     char described[512];
 } nacre_thread;
@@ -154,7 +155,8 @@ void nacre_rollback(nacre_thread *thread);
 nacre_status nacre_slot_add(nacre_tensor *slot, nacre_tensor *g, const char *file, int line);
 
 /* g summed over the axes along which `shape` was broadcast. */
-nacre_tensor *nacre_reduce_to(nacre_tensor *g, const nacre_shape *shape, const char *file, int line);
+nacre_tensor *nacre_reduce_to(nacre_tensor *g, const nacre_shape *shape, const char *file,
+                              int line);
 
 /* The one hook that evaluates, defined by the plan layer: computes the given tensors and all that is pending as
    described in the design. */

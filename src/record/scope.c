@@ -25,8 +25,7 @@ static void message_release(nacre_message *message) {
 }
 
 void nacre_release(nacre_tensor *t) {
-    if (!t || t->immortal ||
-        atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) {
+    if (!t || t->immortal || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     nacre_dirty_remove(t);

@@ -8,17 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-bool nacre_is_error(const nacre_tensor *t) {
-    return t->error != NULL;
-}
+bool nacre_is_error(const nacre_tensor *t) { return t->error != NULL; }
 
 nacre_status nacre_tensor_status(const nacre_tensor *t) {
     return t->error ? t->error->status : NACRE_OK;
 }
 
-const char *nacre_tensor_message(const nacre_tensor *t) {
-    return t->error ? t->error->text : "";
-}
+const char *nacre_tensor_message(const nacre_tensor *t) { return t->error ? t->error->text : ""; }
 
 nacre_shape nacre_shape_of(const nacre_tensor *t) {
     return t->value ? t->value->shape : (nacre_shape){.ndim = 0};
@@ -34,9 +30,7 @@ int64_t nacre_numel(const nacre_tensor *t) {
     return t->value ? nacre_shape_numel(&t->value->shape) : 0;
 }
 
-int nacre_ndim(const nacre_tensor *t) {
-    return t->value ? t->value->shape.ndim : 0;
-}
+int nacre_ndim(const nacre_tensor *t) { return t->value ? t->value->shape.ndim : 0; }
 
 nacre_dtype nacre_dtype_of(const nacre_tensor *t) {
     return t->value ? t->value->dtype : NACRE_DTYPE_DEFAULT;
@@ -76,9 +70,7 @@ nacre_status nacre_eval_all(nacre_tensor *const *tensors, size_t count) {
     return nacre_evaluate_now(tensors, count);
 }
 
-nacre_status nacre_eval(nacre_tensor *t) {
-    return nacre_eval_all(&t, 1);
-}
+nacre_status nacre_eval(nacre_tensor *t) { return nacre_eval_all(&t, 1); }
 
 /* Computes t if needed; afterwards its storage is there and current. */
 static nacre_status materialise(nacre_tensor *t, const char *what) {
@@ -197,9 +189,7 @@ static void replace_value(nacre_tensor *t, nacre_value *value) {
     }
 }
 
-static bool is_leaf(const nacre_value *value) {
-    return value->record->op == &nacre_op_leaf;
-}
+static bool is_leaf(const nacre_value *value) { return value->record->op == &nacre_op_leaf; }
 
 /* The value that v's assignment is stored from: v's own where nobody has it yet, else a copy. The copy is
    never computed eagerly: it is computed into the variable. */
@@ -334,7 +324,10 @@ const char *nacre_describe(const nacre_tensor *t) {
     char *text = thread->described;
     size_t size = sizeof thread->described;
     if (!t || t->error || !t->value) {
-        snprintf(text, size, "%s%s", !t ? "NULL" : t->error ? "error: " : "empty gradient slot",
+        snprintf(text, size, "%s%s",
+                 !t         ? "NULL"
+                 : t->error ? "error: "
+                            : "empty gradient slot",
                  t && t->error ? t->error->text : "");
         return text;
     }

@@ -34,9 +34,7 @@ static void thread_free(void *state) {
     current = NULL;
 }
 
-static void make_key(void) {
-    pthread_key_create(&key, thread_free);
-}
+static void make_key(void) { pthread_key_create(&key, thread_free); }
 
 static bool environment_flag(const char *name) {
     const char *text = getenv(name);
@@ -61,9 +59,7 @@ static nacre_thread *thread_new(void) {
     return thread;
 }
 
-nacre_thread *nacre_this_thread(void) {
-    return current ? current : thread_new();
-}
+nacre_thread *nacre_this_thread(void) { return current ? current : thread_new(); }
 
 void nacre_seed(uint64_t seed) {
     nacre_thread *thread = nacre_this_thread();
@@ -83,6 +79,4 @@ bool nacre_set_grad_enabled(bool enabled) {
     return before;
 }
 
-bool nacre_grad_enabled(void) {
-    return !current || !current->no_grad;
-}
+bool nacre_grad_enabled(void) { return !current || !current->no_grad; }

@@ -107,13 +107,9 @@ static void drop(nacre_value *value, atomic_uint *count) {
     }
 }
 
-void nacre_value_drop_handle(nacre_value *value) {
-    drop(value, &value->handles);
-}
+void nacre_value_drop_handle(nacre_value *value) { drop(value, &value->handles); }
 
-void nacre_value_drop_reader(nacre_value *value) {
-    drop(value, &value->readers);
-}
+void nacre_value_drop_reader(nacre_value *value) { drop(value, &value->readers); }
 
 void nacre_record_cut(nacre_record *record) {
     nacre_record *dead = NULL;

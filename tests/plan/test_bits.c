@@ -67,8 +67,9 @@ static void evaluate(uint64_t seed, run how, float *out) {
     generator g = {seed};
     nacre_tensor *nodes[NODES];
     for (int i = 0; i < NODES; i++) {
-        nodes[i] = i < 3 ? nacre_rand(NACRE_SHAPE(ROWS, COLUMNS), .stream = seed * 8 + (unsigned)i + 1)
-                         : grow(&g, nodes, i);
+        nodes[i] =
+            i < 3 ? nacre_rand(NACRE_SHAPE(ROWS, COLUMNS), .stream = seed * 8 + (unsigned)i + 1)
+                  : grow(&g, nodes, i);
         if (how.observe && i % 5 == 4) {
             assert_int_equal(nacre_eval(nodes[i]), NACRE_OK);
         }
@@ -127,7 +128,8 @@ static void a_sample_alone_gives_the_bits_it_gives_in_a_batch(void **state) {
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         for (int64_t at = 0; at + sizes[s] <= 131; at += 31) {
             nacre_tensor *part = network(nacre_slice(x, 0, at, at + sizes[s], 1), w);
-            assert_same_bits(whole + at * 10, nacre_data(part), (size_t)sizes[s] * 10, (uint64_t)at);
+            assert_same_bits(whole + at * 10, nacre_data(part), (size_t)sizes[s] * 10,
+                             (uint64_t)at);
         }
     }
 }

@@ -98,9 +98,9 @@ static void unused_work_is_dropped(void **state) {
 
 static void chains_fuse_and_products_take_bias_and_activation(void **state) {
     (void)state;
+    nacre_scope scope = nacre_scope_begin();
     nacre_tensor *a = matrix(8, 4, 1), *b = matrix(4, 6, 2), *bias = matrix(1, 6, 3);
-    nacre_explanation *plan =
-        nacre_explain(nacre_f_relu(nacre_add(nacre_matmul(a, b), bias)));
+    nacre_explanation *plan = nacre_explain(nacre_f_relu(nacre_add(nacre_matmul(a, b), bias)));
     assert_non_null(plan);
     assert_int_equal(plan->count, 1);
     assert_string_equal(plan->steps[0].kernel, "matmul+add+relu");
@@ -108,11 +108,15 @@ static void chains_fuse_and_products_take_bias_and_activation(void **state) {
     assert_float_equal(plan->steps[0].flops, 2.0 * 8 * 4 * 6 + 2 * 8 * 6, 0);
     assert_non_null(strstr(plan->steps[0].where, "test_plan.c:"));
     nacre_explanation_free(plan);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    scope = nacre_scope_begin();
+    a = matrix(8, 4, 1);
     plan = nacre_explain(nacre_exp(nacre_mul(nacre_add(a, a), a)));
     assert_non_null(plan);
     assert_int_equal(plan->count, 1);
     assert_string_equal(plan->steps[0].kernel, "add+mul+exp");
     nacre_explanation_free(plan);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
 static void the_explained_peak_is_the_arena_s_high_water_mark(void **state) {

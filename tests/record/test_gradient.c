@@ -6,8 +6,7 @@
 #include <string.h>
 
 static nacre_tensor *scalar(double value) {
-    nacre_tensor *t =
-        nacre_from_data(&(double){value}, NACRE_SCALAR, .dtype = NACRE_F64);
+    nacre_tensor *t = nacre_from_data(&(double){value}, NACRE_SCALAR, .dtype = NACRE_F64);
     return nacre_requires_grad(t, true);
 }
 
