@@ -96,8 +96,17 @@ int64_t nacre_product_b(const nacre_product *p, int64_t i) {
 /* One output per row is a sum of 16 lanes. The number of rows must not matter: batches have any. */
 static bool is_dot(const nacre_plan_op *step) { return nacre_product_of(step).n == 1; }
 
+/* linear adds its bias as a row of memory. */
+static bool bias_is_a_row(const nacre_plan_op *step) {
+    int own = step->program ? step->own : step->inputs;
+    const nacre_array *bias = &step->in[2];
+    return step->op != &nacre_op_linear || own < 3 || bias->shape.dims[0] == 1 ||
+           bias->strides[0] == 1;
+}
+
 bool nacre_cpu_prepare_product(nacre_plan_op *step) {
     const nacre_dtype dtype = step->in[0].dtype;
+    if (!bias_is_a_row(step)) return false;
     if (dtype == NACRE_F32 && is_dot(step))
         return nacre_cpu_use(step, nacre_product_run_dot, 0, "dot");
     if (dtype == NACRE_F32)

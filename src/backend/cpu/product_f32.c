@@ -83,7 +83,7 @@ static void plan_rounds(job *j) {
 }
 
 static void plan_tasks(job *j) {
-    int64_t rows = nacre_parts(j->p.m, j->tiles), depth = nacre_larger(1, j->p.k);
+    int64_t rows = nacre_larger(1, nacre_parts(j->p.m, j->tiles)), depth = nacre_larger(1, j->p.k);
     int64_t row_bytes = depth * (int64_t)sizeof(float);
     int64_t most = nacre_larger(1, SWEEP_BYTES / (rows * row_bytes));
     int64_t sweeps = nacre_parts(j->tiles, most);
@@ -143,8 +143,8 @@ static void pack_tile(const job *j, int64_t batch, int64_t tile) {
     const nacre_product *p = &j->p;
     int64_t first = tile_first(j, tile);
     const float *a = (const float *)p->a + nacre_product_a(p, batch) + first * p->a_row;
-    j->level->pack->panel(p->k, (int)(tile_first(j, tile + 1) - first), (int)j->tile_pitch, a, p->a_k,
-                          p->a_row, packed_tile(j, batch, tile));
+    j->level->pack->panel(p->k, (int)(tile_first(j, tile + 1) - first), (int)j->tile_pitch, a,
+                          p->a_k, p->a_row, packed_tile(j, batch, tile));
 }
 
 /* Items of a round: of each batch its panels, then its tiles. */
