@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static float *zeros(int64_t count) {
-    return calloc((size_t)count, sizeof(float));
-}
+static float *zeros(int64_t count) { return calloc((size_t)count, sizeof(float)); }
 
 int baseline_new(baseline_mlp *net, const int *widths, int batch) {
     memset(net, 0, sizeof *net);

@@ -20,8 +20,8 @@ typedef struct baseline_mlp {
     float *weight[BASELINE_LAYERS], *bias[BASELINE_LAYERS];   /* [out, in], [out] */
     float *dweight[BASELINE_LAYERS], *dbias[BASELINE_LAYERS]; /* gradients */
     float *state[4 * BASELINE_LAYERS];                        /* Adam's m and v of each */
-    float *out[BASELINE_LAYERS + 1];                          /* activations [batch, width]; 0: input */
-    float *delta[BASELINE_LAYERS + 1];                        /* their gradients */
+    float *out[BASELINE_LAYERS + 1];   /* activations [batch, width]; 0: input */
+    float *delta[BASELINE_LAYERS + 1]; /* their gradients */
 } baseline_mlp;
 
 /* 0, or -1 when memory is short. */

@@ -2,6 +2,7 @@
 #ifndef NACRE_OPS_COMMON_H
 #define NACRE_OPS_COMMON_H
 
+#include "ops/ops.h"
 #include "base/error.h"
 #include "ops/attrs.h"
 #include "record/record.h"

@@ -1,5 +1,5 @@
 /* The table of all ops. */
-#include "record/op.h"
+#include "ops/ops.h"
 
 const nacre_op *const nacre_op_table[] = {
 #define NACRE_OP(name) &nacre_op_##name,

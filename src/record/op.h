@@ -136,12 +136,7 @@ typedef struct nacre_op {
     int64_t (*index_bound)(const nacre_call *call);
 } nacre_op;
 
-#define NACRE_OP(name) extern const nacre_op nacre_op_##name;
-#include "ops/ops.def"
-#undef NACRE_OP
-
-/* All ops, in the order of ops.def. */
-extern const nacre_op *const nacre_op_table[];
-extern const size_t nacre_op_count;
+/* The two that recording itself makes: data, and a value of its own for an assignment. */
+extern const nacre_op nacre_op_leaf, nacre_op_copy;
 
 #endif

@@ -1,4 +1,5 @@
 /* Matrix products: every edge of the tiles, the bit contract, strides, epilogues. */
+#include "ops/ops.h"
 #include "backend/kit.h"
 
 enum { CHUNK = 512 };

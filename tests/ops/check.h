@@ -2,6 +2,7 @@
 #ifndef NACRE_TESTS_OPS_CHECK_H
 #define NACRE_TESTS_OPS_CHECK_H
 
+#include "ops/ops.h"
 #include "support.h"
 
 #include "base/random.h"

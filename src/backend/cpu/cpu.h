@@ -3,6 +3,7 @@
 #ifndef NACRE_BACKEND_CPU_CPU_H
 #define NACRE_BACKEND_CPU_CPU_H
 
+#include "ops/ops.h"
 #include "backend/cpu/kernels.h"
 #include "plan/backend.h"
 
