@@ -35,6 +35,7 @@ typedef struct nacre_step_report {
     int64_t epoch, step; /* from 0; step counts over the whole run */
     double loss, lr;
     double microseconds; /* of the step, without waiting for data */
+    double accuracy;     /* of this batch, before the update; NaN without classes */
 } nacre_step_report;
 
 typedef struct nacre_epoch_report {

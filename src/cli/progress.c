@@ -56,7 +56,7 @@ void nacre_cli_progress_begin(nacre_cli_progress *progress,
         .epoch_steps = (options->samples + batch - 1) / batch,
         .started = now(),
         .epoch_started = now(),
-        .accuracy = NAN,
+        .drawn_at = now(),
     };
 }
 
@@ -135,7 +135,8 @@ void nacre_cli_progress_step(nacre_cli_progress *progress, const nacre_step_repo
         return;
     }
     progress->loss_sum += report->loss;
-    progress->loss_count++;
+    progress->accuracy_sum += report->accuracy;
+    progress->count++;
     double time = now();
     if (time - progress->drawn_at < 0.1) {
         return;
@@ -146,16 +147,14 @@ void nacre_cli_progress_step(nacre_cli_progress *progress, const nacre_step_repo
         fmin((double)in_epoch * (double)progress->batch_size, (double)progress->epoch_samples);
     double total = (double)progress->epoch_steps * (double)progress->epochs;
     double done = (double)report->step + 1;
-    char head[64], rate[32], left[32], accuracy[48] = "", tail[256];
+    char head[64], rate[32], left[32], tail[256];
     format_head(progress, report->epoch, head, sizeof head);
     format_rate(samples / fmax(time - progress->epoch_started, 1e-9), rate, sizeof rate);
     format_time((time - progress->started) * (total - done) / done, left, sizeof left);
-    if (isfinite(progress->accuracy)) {
-        snprintf(accuracy, sizeof accuracy, "  accuracy %.2f %%", 100 * progress->accuracy);
-    }
-    snprintf(tail, sizeof tail, "%3.0f %%  %s samples/s  loss %.4f%s  %s left",
+    snprintf(tail, sizeof tail, "%3.0f %%  %s samples/s  loss %.4f  accuracy %.2f %%  %s left",
              100 * samples / (double)progress->epoch_samples, rate,
-             progress->loss_sum / (double)progress->loss_count, accuracy, left);
+             progress->loss_sum / (double)progress->count,
+             100 * progress->accuracy_sum / (double)progress->count, left);
     draw(progress, head, samples / (double)progress->epoch_samples, tail);
 }
 
@@ -185,9 +184,8 @@ void nacre_cli_progress_epoch(nacre_cli_progress *progress, const nacre_epoch_re
              100 * report->validation.accuracy, report->seconds);
     draw(progress, head, 1, tail);
     nacre_cli_progress_end();
-    progress->accuracy = report->validation.accuracy;
-    progress->loss_sum = 0;
-    progress->loss_count = 0;
+    progress->loss_sum = progress->accuracy_sum = 0;
+    progress->count = 0;
     progress->epoch_started = now();
 }
 

@@ -8,9 +8,9 @@ typedef struct nacre_cli_progress {
     bool quiet, live, colour, unicode;
     int64_t epochs, epoch_samples, batch_size, epoch_steps;
     double started, drawn_at; /* seconds of the monotonic clock */
-    double loss_sum, epoch_started;
-    double accuracy; /* last test accuracy, NaN before the first */
-    int64_t loss_count;
+    /* Of the epoch under way. */
+    double epoch_started, loss_sum, accuracy_sum;
+    int64_t count;
 } nacre_cli_progress;
 
 typedef struct nacre_cli_progress_options {

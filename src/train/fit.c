@@ -164,6 +164,7 @@ static nacre_fit_outcome train_batch(nacre_fit_run *run, int64_t epoch, const na
         return failed(run, status);
     }
     report.loss = result.loss;
+    report.accuracy = result.judged ? (double)result.correct / (double)result.judged : NAN;
     nacre_tally_add(tally, &result, batch->count);
     run->history->steps = ++run->step;
     bool stop = run->options.on_step && run->options.on_step(run->options.user, &report);

@@ -18,7 +18,7 @@ class Terminal(harness.ProgramTest):
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         environment = self.environment(**{"TERM": "xterm", "LC_ALL": "C.UTF-8", **environment})
         process = subprocess.Popen([harness.PROGRAM, "train", "mnist-mlp", "--data",
-                                    self.data(train=2000, test=64), "--epochs", "3", "--batch-size", "4",
+                                    self.data(train=600, test=16), "--epochs", "3", "--batch-size", "4",
                                     *flags], cwd=self.folder, env=environment, stderr=slave,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         os.close(slave)
@@ -50,7 +50,7 @@ class Terminal(harness.ProgramTest):
                 self.assertIn("left", frame)
 
     def test_no_frame_is_wider_than_the_window(self):
-        for columns in (20, 60, 79, 200):
+        for columns in (20, 79, 200):
             for frame in re.split(r"[\r\n]", self.on_terminal(columns=columns)):
                 plain = re.sub(r"\x1b\[[0-9;]*[mK]", "", frame)
                 self.assertLess(len(plain), columns)
