@@ -6,8 +6,8 @@ import csv
 import gzip
 import json
 import os
+import platform
 import random
-import re
 import shutil
 import struct
 import subprocess
@@ -130,6 +130,35 @@ class ProgramTest(unittest.TestCase):
                               stdout=stdout, stderr=subprocess.PIPE, timeout=TIMEOUT, preexec_fn=before,
                               env=self.environment(**environment))
         return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+
+    def info(self):
+        return self.good("info", "--json").json
+
+    def has(self, library):
+        return any(entry["name"] == library and entry["found"] for entry in self.info()["libraries"])
+
+    def real_data(self):
+        """A folder with real MNIST that this build can read; skips the test where there is none."""
+        if not real_mnist():
+            self.skipTest("NACRE_DATA does not hold MNIST")
+        if self.emulated():
+            self.skipTest("too slow under emulation")
+        if self.has("zlib"):
+            return REAL_DATA
+        folder = self.path("real")
+        os.makedirs(folder, exist_ok=True)
+        for name in [*IMAGES.values(), *LABELS.values()]:
+            for source in (os.path.join(REAL_DATA, "mnist"), REAL_DATA):
+                packed = os.path.join(source, name + ".gz")
+                if os.path.exists(packed):
+                    with gzip.open(packed, "rb") as file:
+                        write(os.path.join(folder, name), file.read())
+                elif os.path.exists(os.path.join(source, name)):
+                    shutil.copy(os.path.join(source, name), folder)
+        return folder
+
+    def emulated(self):
+        return platform.machine() not in self.info()["build"]["system"]
 
     def good(self, *arguments, **options):
         result = self.run_nacre(*arguments, **options)

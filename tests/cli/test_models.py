@@ -110,10 +110,6 @@ class Predict(harness.ProgramTest):
         super().setUp()
         self.noise = random.Random(3)
 
-    def has_png(self):
-        return any(library["name"] == "libpng" and library["found"]
-                   for library in self.good("info", "--json").json["libraries"])
-
     def trained(self):
         """A model that knows the ten bars."""
         self.train("--epochs", 10, "--lr", 0.002)
@@ -166,16 +162,14 @@ class Predict(harness.ProgramTest):
         return bytes(out)
 
     def test_real_digits_in_any_size_place_and_polarity(self):
-        mnist = harness.real_mnist()
-        if not mnist:
-            self.skipTest("NACRE_DATA does not hold MNIST")
-        values = self.good("train", "mnist-mlp", "--data", harness.REAL_DATA, "--epochs", 2, "--json",
+        data = self.real_data()
+        values = self.good("train", "mnist-mlp", "--data", data, "--epochs", 2, "--json",
                            "--quiet", "--out", self.path("run")).json
         self.assertGreater(values["test_accuracy"], 0.95)
-        images, labels = mnist
+        images, labels = harness.real_mnist()
         count, right = 100, {}
         for form in ("same", "inverted", "large", "large-inverted", "grey", "png"):
-            if form == "png" and not self.has_png():
+            if form == "png" and not self.has("libpng"):
                 continue
             files = []
             for i in range(count):

@@ -242,12 +242,10 @@ class Train(harness.ProgramTest):
         self.assertIn(self.path("b"), result.out)
 
     def test_memory_stays_near_the_data(self):
-        if not harness.REAL_DATA or "sanitize" in self.good("info", "--json").json["build"]["flags"]:
-            self.skipTest("NACRE_DATA is not set")
-        if self.good("info", "--json").json["build"]["sanitizers"]:
+        data = self.real_data()
+        if self.info()["build"]["sanitizers"]:
             self.skipTest("a sanitizer's own memory counts")
-        values = self.good("train", "mnist-mlp", "--data", harness.REAL_DATA, "--epochs", 1, "--json",
-                           "--quiet").json
+        values = self.good("train", "mnist-mlp", "--data", data, "--epochs", 1, "--json", "--quiet").json
         self.assertLessEqual(values["peak_rss_bytes"], 70000 * 785 + 30_000_000)
 
 
