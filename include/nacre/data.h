@@ -14,15 +14,16 @@ typedef struct nacre_dataset nacre_dataset;
 
 typedef struct nacre_dataset_options {
     size_t size;
-    int64_t count;             /* samples, at least 1: an empty set is an error */
-    nacre_shape input_shape;   /* of one sample, without the batch axis */
-    nacre_dtype input_dtype;   /* of what `read` writes; default f32 */
-    nacre_shape target_shape;  /* of one sample's target; ndim 0 for a class index */
-    nacre_dtype target_dtype;  /* default i64 */
-    int64_t classes;           /* of class-index targets, else 0 */
+    int64_t count;            /* samples, at least 1: an empty set is an error */
+    nacre_shape input_shape;  /* of one sample, without the batch axis */
+    nacre_dtype input_dtype;  /* of what `read` writes; default f32 */
+    nacre_shape target_shape; /* of one sample's target; ndim 0 for a class index */
+    nacre_dtype target_dtype; /* default i64 */
+    int64_t classes;          /* of class-index targets, else 0 */
     /* Writes samples indices[0..n) to inputs and targets, contiguous. Must be thread-safe: a prefetching
        loader calls it from its own thread. */
-    nacre_status (*read)(void *user, const int64_t *indices, int64_t n, void *inputs, void *targets);
+    nacre_status (*read)(void *user, const int64_t *indices, int64_t n, void *inputs,
+                         void *targets);
     void (*destroy)(void *user); /* may be NULL */
     void *user;
     const char *name; /* "mnist", "procedural", ...; copied */
@@ -35,8 +36,8 @@ NACRE_API int64_t nacre_dataset_count(const nacre_dataset *set);
 NACRE_API nacre_shape nacre_dataset_input_shape(const nacre_dataset *set);
 NACRE_API int64_t nacre_dataset_classes(const nacre_dataset *set);
 NACRE_API const char *nacre_dataset_name(const nacre_dataset *set);
-NACRE_API nacre_status nacre_dataset_read(const nacre_dataset *set, const int64_t *indices, int64_t n,
-                                          void *inputs, void *targets);
+NACRE_API nacre_status nacre_dataset_read(const nacre_dataset *set, const int64_t *indices,
+                                          int64_t n, void *inputs, void *targets);
 
 /* A set over two arrays [count, ...] in memory; copied unless .borrow. */
 typedef struct nacre_arrays_options {
@@ -58,19 +59,19 @@ NACRE_API nacre_dataset *nacre_dataset_head(const nacre_dataset *set, int64_t co
 
 typedef struct nacre_mnist_options {
     size_t size;
-    const char *folder;   /* given: used as FOLDER/mnist/ or FOLDER/, or an error */
-    bool no_download;     /* do not try the network */
-    bool one_hot;         /* targets [10] f32 instead of class indices */
-    double mean, std;     /* pixels in [0, 1] become (p - mean) / std; std 0: left as they are */
-    uint64_t seed;        /* of the procedural set, default 1 */
+    const char *folder; /* given: used as FOLDER/mnist/ or FOLDER/, or an error */
+    bool no_download;   /* do not try the network */
+    bool one_hot;       /* targets [10] f32 instead of class indices */
+    double mean, std;   /* pixels in [0, 1] become (p - mean) / std; std 0: left as they are */
+    uint64_t seed;      /* of the procedural set, default 1 */
     int64_t procedural_train, procedural_test; /* default 20000 and 4000 */
-    bool procedural;      /* draw digits at once, wherever the real ones may be; .folder must be NULL */
+    bool procedural; /* draw digits at once, wherever the real ones may be; .folder must be NULL */
 } nacre_mnist_options;
 
 typedef struct nacre_mnist {
     nacre_dataset *train, *test;
-    bool procedural;      /* drawn digits: the real ones were neither found nor downloaded */
-    char folder[1024];    /* where the files are; "" if procedural */
+    bool procedural;   /* drawn digits: the real ones were neither found nor downloaded */
+    char folder[1024]; /* where the files are; "" if procedural */
 } nacre_mnist;
 
 /* MNIST: 28x28 grey pixels scaled to [0, 1], labels 0 to 9, kept in memory as bytes. Looked for in
@@ -94,7 +95,8 @@ typedef struct nacre_idx {
     size_t bytes;
 } nacre_idx;
 NACRE_API nacre_status nacre_idx_load(const char *path, nacre_idx *out);
-NACRE_API nacre_status nacre_idx_parse(const void *bytes, size_t size, const char *name, nacre_idx *out);
+NACRE_API nacre_status nacre_idx_parse(const void *bytes, size_t size, const char *name,
+                                       nacre_idx *out);
 NACRE_API void nacre_idx_free(nacre_idx *idx);
 
 /* ---- loader ---- */
@@ -108,7 +110,7 @@ typedef struct nacre_loader_options {
     bool shuffle;             /* Fisher-Yates, a function of (seed, epoch) */
     bool drop_last;           /* leave out a last batch smaller than batch_size */
     uint64_t seed;
-    int prefetch;             /* batches read ahead by a thread of its own; 0: read when asked */
+    int prefetch; /* batches read ahead by a thread of its own; 0: read when asked */
 } nacre_loader_options;
 
 /* One batch. The tensors belong to the loader, which reuses their memory: they are valid until the
@@ -132,7 +134,8 @@ NACRE_API bool nacre_loader_next(nacre_loader *loader, nacre_batch *out, nacre_s
 #define nacre_dataset_create(...)                                                                  \
     nacre_dataset_new(&(nacre_dataset_options){.size = sizeof(nacre_dataset_options), __VA_ARGS__})
 #define nacre_loader_create(...)                                                                   \
-    nacre_loader_new(&(nacre_loader_options){.size = sizeof(nacre_loader_options), .set = __VA_ARGS__})
+    nacre_loader_new(                                                                              \
+        &(nacre_loader_options){.size = sizeof(nacre_loader_options), .set = __VA_ARGS__})
 #endif
 
 #ifdef __cplusplus

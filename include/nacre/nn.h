@@ -54,7 +54,8 @@ typedef enum nacre_init {
 NACRE_API nacre_tensor *nacre_module_parameter(nacre_module *module, const char *name,
                                                nacre_shape shape, nacre_init init);
 /* Adds a child under `name` (NULL: its index); takes ownership even when it fails. */
-NACRE_API nacre_status nacre_module_add(nacre_module *parent, const char *name, nacre_module *child);
+NACRE_API nacre_status nacre_module_add(nacre_module *parent, const char *name,
+                                        nacre_module *child);
 NACRE_API size_t nacre_module_child_count(const nacre_module *module);
 NACRE_API nacre_module *nacre_module_child(const nacre_module *module, size_t index);
 
@@ -65,8 +66,8 @@ NACRE_API nacre_status nacre_module_init(nacre_module *module, uint64_t seed);
 NACRE_API nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x);
 /* The hand-written way beside autograd: y must be this module's forward of x, recorded with gradients
    on or off. Adds to the parameters' gradient slots, returns the gradient of x. */
-NACRE_API nacre_tensor *nacre_module_backward(nacre_module *module, nacre_tensor *x, nacre_tensor *y,
-                                              nacre_tensor *dy);
+NACRE_API nacre_tensor *nacre_module_backward(nacre_module *module, nacre_tensor *x,
+                                              nacre_tensor *y, nacre_tensor *dy);
 
 /* Training or inference, for the whole tree; a new module trains. */
 typedef enum nacre_mode { NACRE_TRAIN = 0, NACRE_EVAL = 1 } nacre_mode;
@@ -115,7 +116,8 @@ NACRE_API nacre_module *nacre_mlp(const int64_t *widths, size_t count);
 
 #ifndef __cplusplus
 #define nacre_linear(...)                                                                          \
-    nacre_linear_at(&(nacre_linear_options){.size = sizeof(nacre_linear_options), .in = __VA_ARGS__})
+    nacre_linear_at(                                                                               \
+        &(nacre_linear_options){.size = sizeof(nacre_linear_options), .in = __VA_ARGS__})
 #define nacre_sequential(...)                                                                      \
     nacre_sequential_of((nacre_module *[]){__VA_ARGS__},                                           \
                         sizeof((nacre_module *[]){__VA_ARGS__}) / sizeof(nacre_module *))

@@ -14,11 +14,11 @@ extern "C" {
 /* ---- creation ---- */
 
 typedef struct nacre_create_options {
-    size_t size;        /* sizeof this struct, set by the macros */
+    size_t size; /* sizeof this struct, set by the macros */
     nacre_shape shape;
-    nacre_dtype dtype;  /* default f32 */
+    nacre_dtype dtype; /* default f32 */
     nacre_device device;
-    uint64_t stream;    /* rand, randn: own stream of the thread's seed; 0: the thread's next draw */
+    uint64_t stream; /* rand, randn: own stream of the thread's seed; 0: the thread's next draw */
 } nacre_create_options;
 
 NACRE_API nacre_tensor *nacre_zeros_at(const nacre_create_options *o, const char *file, int line);
@@ -60,7 +60,7 @@ NACRE_API nacre_tensor *nacre_arange_at(const nacre_arange_options *o, const cha
 
 typedef struct nacre_data_options {
     size_t size;
-    const void *data;  /* contiguous, row-major, of `dtype`; copied */
+    const void *data; /* contiguous, row-major, of `dtype`; copied */
     nacre_shape shape;
     nacre_dtype dtype;
     nacre_device device;
@@ -70,14 +70,16 @@ NACRE_API nacre_tensor *nacre_from_data_at(const nacre_data_options *o, const ch
 
 /* ---- dtype, device, shape; views share storage with their input where they can ---- */
 
-NACRE_API nacre_tensor *nacre_cast_at(nacre_tensor *a, nacre_dtype dtype, const char *file, int line);
+NACRE_API nacre_tensor *nacre_cast_at(nacre_tensor *a, nacre_dtype dtype, const char *file,
+                                      int line);
 NACRE_API nacre_tensor *nacre_to_device_at(nacre_tensor *a, nacre_device device, const char *file,
                                            int line);
 /* One extent may be -1: it follows from the number of elements. */
 NACRE_API nacre_tensor *nacre_reshape_at(nacre_tensor *a, nacre_shape shape, const char *file,
                                          int line);
 /* axes: a permutation of all of a's axes. */
-NACRE_API nacre_tensor *nacre_permute_at(nacre_tensor *a, nacre_axes axes, const char *file, int line);
+NACRE_API nacre_tensor *nacre_permute_at(nacre_tensor *a, nacre_axes axes, const char *file,
+                                         int line);
 /* Swaps two axes; (-2, -1) is the matrix transpose. */
 NACRE_API nacre_tensor *nacre_transpose_at(nacre_tensor *a, int axis0, int axis1, const char *file,
                                            int line);
@@ -86,7 +88,8 @@ NACRE_API nacre_tensor *nacre_transpose_at(nacre_tensor *a, int axis0, int axis1
 NACRE_API nacre_tensor *nacre_slice_at(nacre_tensor *a, int axis, int64_t start, int64_t stop,
                                        int64_t step, const char *file, int line);
 /* Python's index syntax: "1:3, ...", "-1", ":, ::2". An integer removes its axis. */
-NACRE_API nacre_tensor *nacre_index_at(nacre_tensor *a, const char *index, const char *file, int line);
+NACRE_API nacre_tensor *nacre_index_at(nacre_tensor *a, const char *index, const char *file,
+                                       int line);
 NACRE_API nacre_tensor *nacre_broadcast_to_at(nacre_tensor *a, nacre_shape shape, const char *file,
                                               int line);
 
@@ -101,15 +104,19 @@ NACRE_API nacre_tensor *nacre_div_at(nacre_tensor *a, nacre_tensor *b, const cha
 /* a ** b. The gradient to b is 0 where a <= 0 (a's logarithm is not finite there), as in PyTorch. */
 NACRE_API nacre_tensor *nacre_pow_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
 /* NaN if either is NaN; equal values share the gradient half and half, as in PyTorch. */
-NACRE_API nacre_tensor *nacre_maximum_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
-NACRE_API nacre_tensor *nacre_minimum_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
-NACRE_API nacre_tensor *nacre_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_maximum_at(nacre_tensor *a, nacre_tensor *b, const char *file,
+                                         int line);
+NACRE_API nacre_tensor *nacre_minimum_at(nacre_tensor *a, nacre_tensor *b, const char *file,
+                                         int line);
+NACRE_API nacre_tensor *nacre_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file,
+                                       int line);
 NACRE_API nacre_tensor *nacre_not_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file,
                                            int line);
 NACRE_API nacre_tensor *nacre_less_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
 NACRE_API nacre_tensor *nacre_less_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file,
                                             int line);
-NACRE_API nacre_tensor *nacre_greater_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_greater_at(nacre_tensor *a, nacre_tensor *b, const char *file,
+                                         int line);
 NACRE_API nacre_tensor *nacre_greater_equal_at(nacre_tensor *a, nacre_tensor *b, const char *file,
                                                int line);
 
@@ -153,13 +160,15 @@ NACRE_API nacre_tensor *nacre_argmin_at(const nacre_reduce_options *o, const cha
 
 /* a: [..., m, k], b: [..., k, n] -> [..., m, n]; leading axes broadcast. A 1-d a is a row, a 1-d b a
    column, and that axis is dropped, as in NumPy. Transposed operands cost no copy. */
-NACRE_API nacre_tensor *nacre_matmul_at(nacre_tensor *a, nacre_tensor *b, const char *file, int line);
+NACRE_API nacre_tensor *nacre_matmul_at(nacre_tensor *a, nacre_tensor *b, const char *file,
+                                        int line);
 /* x: [..., in], weight: [out, in], bias: [out] or NULL -> x weight^T + bias: [..., out]. */
 NACRE_API nacre_tensor *nacre_f_linear_at(nacre_tensor *x, nacre_tensor *weight, nacre_tensor *bias,
                                           const char *file, int line);
 /* exp(x - max) / sum over one axis. */
 NACRE_API nacre_tensor *nacre_f_softmax_at(nacre_tensor *a, int axis, const char *file, int line);
-NACRE_API nacre_tensor *nacre_f_log_softmax_at(nacre_tensor *a, int axis, const char *file, int line);
+NACRE_API nacre_tensor *nacre_f_log_softmax_at(nacre_tensor *a, int axis, const char *file,
+                                               int line);
 /* Mean over rows of -log softmax(logits)[target]. logits: [n, classes]; target: [n] indices (i64, i32
    or u8), or [n, classes] of logits' dtype (one-hot or probabilities). -> scalar. n = 0 is an error. */
 NACRE_API nacre_tensor *nacre_f_cross_entropy_at(nacre_tensor *logits, nacre_tensor *target,
@@ -169,8 +178,8 @@ NACRE_API nacre_tensor *nacre_f_mse_at(nacre_tensor *prediction, nacre_tensor *t
                                        const char *file, int line);
 /* Rows of table [n, ...] at indices [...] (i64, i32 or u8): -> indices' shape + table's other axes.
    An index outside [0, n) fails the evaluation before its first effect. */
-NACRE_API nacre_tensor *nacre_gather_at(nacre_tensor *table, nacre_tensor *indices, const char *file,
-                                        int line);
+NACRE_API nacre_tensor *nacre_gather_at(nacre_tensor *table, nacre_tensor *indices,
+                                        const char *file, int line);
 /* indices [...] -> [..., classes] of `dtype`, 1 at the index and 0 elsewhere. */
 NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes, nacre_dtype dtype,
                                          const char *file, int line);
@@ -238,8 +247,7 @@ NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes,
 #define nacre_f_log_softmax(a, axis) nacre_f_log_softmax_at((a), (axis), __FILE__, __LINE__)
 #define nacre_f_cross_entropy(logits, target)                                                      \
     nacre_f_cross_entropy_at((logits), (target), __FILE__, __LINE__)
-#define nacre_f_mse(prediction, target)                                                            \
-    nacre_f_mse_at((prediction), (target), __FILE__, __LINE__)
+#define nacre_f_mse(prediction, target) nacre_f_mse_at((prediction), (target), __FILE__, __LINE__)
 #define nacre_gather(table, indices) nacre_gather_at((table), (indices), __FILE__, __LINE__)
 #define nacre_one_hot(indices, classes, dtype)                                                     \
     nacre_one_hot_at((indices), (classes), (dtype), __FILE__, __LINE__)

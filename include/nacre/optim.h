@@ -30,9 +30,9 @@ NACRE_API nacre_schedule *nacre_constant(void);
 
 typedef struct nacre_onecycle_options {
     size_t size;
-    double warmup;     /* share of the steps that rise; default 0.3 */
-    double start_div;  /* first rate is peak / start_div; default 25 */
-    double final_div;  /* last rate is first / final_div; default 1e4 */
+    double warmup;    /* share of the steps that rise; default 0.3 */
+    double start_div; /* first rate is peak / start_div; default 25 */
+    double final_div; /* last rate is first / final_div; default 1e4 */
 } nacre_onecycle_options;
 /* Cosine up to the peak, then cosine down (Smith and Topin 2019; PyTorch's OneCycleLR). */
 NACRE_API nacre_schedule *nacre_onecycle_at(const nacre_onecycle_options *options);
@@ -43,13 +43,14 @@ typedef struct nacre_optimizer nacre_optimizer;
 
 typedef struct nacre_optimizer_class {
     size_t size;
-    const char *name; /* "Adam" */
-    size_t state_count;              /* tensors of state per parameter, shaped like it */
-    const char *const *state_names;  /* "m", "v" */
+    const char *name;               /* "Adam" */
+    size_t state_count;             /* tensors of state per parameter, shaped like it */
+    const char *const *state_names; /* "m", "v" */
     /* Records the update of one parameter; step: i64 scalar, 1 at the first update. ok: bool scalar or
        NULL; where false everything must stay as it is. */
-    nacre_status (*update)(const void *self, double lr, nacre_tensor *parameter, nacre_tensor *gradient,
-                           nacre_tensor *const *state, nacre_tensor *step, nacre_tensor *ok);
+    nacre_status (*update)(const void *self, double lr, nacre_tensor *parameter,
+                           nacre_tensor *gradient, nacre_tensor *const *state, nacre_tensor *step,
+                           nacre_tensor *ok);
     void (*destroy)(void *self);
     double lr; /* default learning rate of this class */
 } nacre_optimizer_class;
@@ -98,8 +99,8 @@ NACRE_API nacre_status nacre_optimizer_clip_value(nacre_optimizer *optimizer, do
 typedef struct nacre_step_options {
     size_t size;
     nacre_optimizer *optimizer;
-    bool keep_grads;   /* leave the gradient slots as they are */
-    nacre_tensor *ok;  /* bool scalar: where false the step changes nothing; NULL: always */
+    bool keep_grads;  /* leave the gradient slots as they are */
+    nacre_tensor *ok; /* bool scalar: where false the step changes nothing; NULL: always */
 } nacre_step_options;
 /* Records the update of every parameter that has a gradient and evaluates; consumes the gradients. No
    gradient at all is NACRE_INVALID_STATE. On failure parameters and state are unchanged. */
@@ -119,7 +120,8 @@ NACRE_API nacre_status nacre_optimizer_load_state(nacre_optimizer *optimizer,
 #define nacre_adam(...)                                                                            \
     nacre_adam_at(&(nacre_adam_options){.size = sizeof(nacre_adam_options), __VA_ARGS__})
 #define nacre_onecycle(...)                                                                        \
-    nacre_onecycle_at(&(nacre_onecycle_options){.size = sizeof(nacre_onecycle_options), __VA_ARGS__})
+    nacre_onecycle_at(                                                                             \
+        &(nacre_onecycle_options){.size = sizeof(nacre_onecycle_options), __VA_ARGS__})
 #define nacre_step(...)                                                                            \
     nacre_step_at(                                                                                 \
         &(nacre_step_options){.size = sizeof(nacre_step_options), .optimizer = __VA_ARGS__})

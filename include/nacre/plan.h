@@ -10,7 +10,7 @@ extern "C" {
 
 /* Which backend evaluates the calling thread's work. */
 typedef enum nacre_backend {
-    NACRE_BACKEND_DEFAULT = 0, /* cpu */
+    NACRE_BACKEND_DEFAULT = 0,   /* cpu */
     NACRE_BACKEND_CPU = 1,       /* vectorised, multi-threaded */
     NACRE_BACKEND_REFERENCE = 2, /* the ops' own definitions in double, one thread */
 } nacre_backend;
@@ -25,9 +25,9 @@ NACRE_API void nacre_set_eager(bool eager);
 NACRE_API void nacre_set_nan_watch(bool watch);
 
 typedef struct nacre_plan_stats {
-    uint64_t made;          /* plans made by this thread */
-    uint64_t replays;       /* replays of a cached plan by this thread */
-    size_t cached;          /* plans in the cache */
+    uint64_t made;    /* plans made by this thread */
+    uint64_t replays; /* replays of a cached plan by this thread */
+    size_t cached;    /* plans in the cache */
     size_t cache_bytes;
     size_t last_peak_bytes; /* arena bytes of the plan that ran last on this thread */
     uint64_t pending;       /* records not evaluated yet */
@@ -37,12 +37,12 @@ NACRE_API void nacre_plan_cache_clear(void);
 
 /* One step of a plan, as explained. Strings live as long as the explanation. */
 typedef struct nacre_plan_step {
-    const char *kernel;      /* "matmul+add+relu" */
-    const char *shapes;      /* "[64,784] x [784,128] -> [64,128]" */
-    const char *where;       /* "train.c:42" */
+    const char *kernel; /* "matmul+add+relu" */
+    const char *shapes; /* "[64,784] x [784,128] -> [64,128]" */
+    const char *where;  /* "train.c:42" */
     double flops;
-    double bytes;            /* read and written, at least */
-    int64_t offset;          /* arena offset of its first output in bytes; -1: not in the arena */
+    double bytes;   /* read and written, at least */
+    int64_t offset; /* arena offset of its first output in bytes; -1: not in the arena */
     size_t output_bytes;
 } nacre_plan_step;
 
@@ -50,9 +50,9 @@ typedef struct nacre_explanation {
     size_t count;
     nacre_plan_step *steps;
     double flops, bytes;
-    size_t peak_bytes;        /* of the arena */
-    size_t live_lower_bound;  /* largest sum of arena values live at once */
-    size_t variable_bytes;    /* parameters, state and inputs read or written */
+    size_t peak_bytes;       /* of the arena */
+    size_t live_lower_bound; /* largest sum of arena values live at once */
+    size_t variable_bytes;   /* parameters, state and inputs read or written */
     size_t records, dropped, fused;
 } nacre_explanation;
 

@@ -21,11 +21,11 @@ NACRE_API const char *nacre_version(void);
 
 /* Counters of the one allocator that everything in the library goes through. */
 typedef struct nacre_memory_stats {
-    uint64_t allocations;  /* calls so far that allocated or grew a block */
-    size_t live_bytes;     /* bytes held now, as asked for */
-    size_t peak_bytes;     /* the largest live_bytes so far */
-    uint64_t live_blocks;  /* blocks held now */
-    size_t arena_bytes;    /* largest extent of a plan arena touched so far, all threads' maximum */
+    uint64_t allocations; /* calls so far that allocated or grew a block */
+    size_t live_bytes;    /* bytes held now, as asked for */
+    size_t peak_bytes;    /* the largest live_bytes so far */
+    uint64_t live_blocks; /* blocks held now */
+    size_t arena_bytes;   /* largest extent of a plan arena touched so far, all threads' maximum */
 } nacre_memory_stats;
 
 NACRE_API nacre_memory_stats nacre_memory(void);

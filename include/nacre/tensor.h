@@ -45,8 +45,8 @@ typedef enum nacre_device {
     NACRE_CPU = 1,
 } nacre_device;
 
-NACRE_API size_t nacre_dtype_size(nacre_dtype dtype);        /* bytes per element, 0 if unknown */
-NACRE_API const char *nacre_dtype_name(nacre_dtype dtype);   /* "f32"; "?" if unknown */
+NACRE_API size_t nacre_dtype_size(nacre_dtype dtype);      /* bytes per element, 0 if unknown */
+NACRE_API const char *nacre_dtype_name(nacre_dtype dtype); /* "f32"; "?" if unknown */
 NACRE_API const char *nacre_device_name(nacre_device device);
 
 /* Extents of a tensor; ndim 0 is a scalar. */
@@ -71,7 +71,8 @@ typedef struct nacre_axes {
 
 #ifndef __cplusplus
 #define NACRE_AXES(...)                                                                            \
-    ((nacre_axes){.count = (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), .axis = {__VA_ARGS__}})
+    ((nacre_axes){.count = (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)),                      \
+                  .axis = {__VA_ARGS__}})
 #endif
 
 typedef struct nacre_tensor nacre_tensor;
@@ -98,10 +99,10 @@ NACRE_API void nacre_release(nacre_tensor *t);
 /* ---- what a tensor is ---- */
 
 NACRE_API bool nacre_is_error(const nacre_tensor *t);
-NACRE_API nacre_status nacre_tensor_status(const nacre_tensor *t);  /* NACRE_OK if not an error */
-NACRE_API const char *nacre_tensor_message(const nacre_tensor *t);  /* "" if not an error */
-NACRE_API nacre_shape nacre_shape_of(const nacre_tensor *t);        /* ndim 0 for an error tensor */
-NACRE_API int64_t nacre_size(const nacre_tensor *t, int axis);      /* extent; -1: no such axis */
+NACRE_API nacre_status nacre_tensor_status(const nacre_tensor *t); /* NACRE_OK if not an error */
+NACRE_API const char *nacre_tensor_message(const nacre_tensor *t); /* "" if not an error */
+NACRE_API nacre_shape nacre_shape_of(const nacre_tensor *t);       /* ndim 0 for an error tensor */
+NACRE_API int64_t nacre_size(const nacre_tensor *t, int axis);     /* extent; -1: no such axis */
 NACRE_API int64_t nacre_numel(const nacre_tensor *t);
 NACRE_API int nacre_ndim(const nacre_tensor *t);
 NACRE_API nacre_dtype nacre_dtype_of(const nacre_tensor *t);

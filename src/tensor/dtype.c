@@ -19,23 +19,15 @@ static int64_t clamp(double value, int64_t low, int64_t high) {
 /* Conversions of one dtype each; the table below is the only place that lists them. Integers clamp:
    C leaves an out-of-range conversion undefined, and a wrapped label would be a wrong number. */
 #define DEFINE_FLOAT(name, type)                                                                   \
-    static double load_##name(const void *element) {                                               \
-        return (double)*(const type *)element;                                                     \
-    }                                                                                              \
-    static void store_##name(void *element, double value) {                                        \
-        *(type *)element = (type)value;                                                            \
-    }                                                                                              \
+    static double load_##name(const void *element) { return (double)*(const type *)element; }      \
+    static void store_##name(void *element, double value) { *(type *)element = (type)value; }      \
     static int64_t load_int_##name(const void *element) {                                          \
         return clamp((double)*(const type *)element, INT64_MIN, INT64_MAX);                        \
     }                                                                                              \
-    static void store_int_##name(void *element, int64_t value) {                                   \
-        *(type *)element = (type)value;                                                            \
-    }
+    static void store_int_##name(void *element, int64_t value) { *(type *)element = (type)value; }
 
 #define DEFINE_INT(name, type, low, high)                                                          \
-    static double load_##name(const void *element) {                                               \
-        return (double)*(const type *)element;                                                     \
-    }                                                                                              \
+    static double load_##name(const void *element) { return (double)*(const type *)element; }      \
     static void store_##name(void *element, double value) {                                        \
         *(type *)element = (type)clamp(value, low, high);                                          \
     }                                                                                              \
@@ -52,18 +44,10 @@ DEFINE_INT(i32, int32_t, INT32_MIN, INT32_MAX)
 DEFINE_INT(i64, int64_t, INT64_MIN, INT64_MAX)
 DEFINE_INT(u8, uint8_t, 0, UINT8_MAX)
 
-static double load_bool(const void *element) {
-    return *(const uint8_t *)element != 0;
-}
-static void store_bool(void *element, double value) {
-    *(uint8_t *)element = value != 0;
-}
-static int64_t load_int_bool(const void *element) {
-    return *(const uint8_t *)element != 0;
-}
-static void store_int_bool(void *element, int64_t value) {
-    *(uint8_t *)element = value != 0;
-}
+static double load_bool(const void *element) { return *(const uint8_t *)element != 0; }
+static void store_bool(void *element, double value) { *(uint8_t *)element = value != 0; }
+static int64_t load_int_bool(const void *element) { return *(const uint8_t *)element != 0; }
+static void store_int_bool(void *element, int64_t value) { *(uint8_t *)element = value != 0; }
 
 static const nacre_dtype_info table[NACRE_DTYPE_COUNT] = {
     [NACRE_F32] = {"f32", sizeof(float), NACRE_CLASS_FLOAT, load_f32, store_f32, load_int_f32,

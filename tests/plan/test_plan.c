@@ -26,7 +26,7 @@ static void equal_structures_share_a_plan_and_scalars_are_slots(void **state) {
     for (int i = 0; i < 10; i++) {
         nacre_tensor *y = nacre_sum(nacre_mul_scalar(a, 0.5 + i));
         double sum = nacre_item(nacre_sum(a));
-        assert_float_equal(nacre_item(y), (0.5 + i) * sum, 1e-4);
+        assert_float_equal(nacre_item(y), (float)((0.5 + i) * sum), 1e-4F);
     }
     nacre_plan_stats after = nacre_plan_statistics();
     assert_true(after.made - before.made <= 2);
@@ -41,7 +41,7 @@ static void slice_offsets_are_slots_too(void **state) {
     for (int i = 0; i < 20; i++) {
         nacre_tensor *part = nacre_slice(a, 0, i, i + 3, 1);
         nacre_tensor *again = nacre_slice(nacre_reshape(part, NACRE_SHAPE(3)), 0, 1, 3, 1);
-        assert_float_equal(nacre_item(nacre_sum(again)), 2 * i + 3, 0);
+        assert_float_equal(nacre_item(nacre_sum(again)), (float)(2 * i + 3), 0);
         if (i == 0) {
             made = nacre_plan_statistics().made;
         }
