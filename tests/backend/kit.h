@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "ops/attrs.h"
+#include "ops/ops.h"
 #include "plan/backend.h"
 #include "support.h"
 

@@ -1,5 +1,4 @@
 /* Matrix products: every edge of the tiles, the bit contract, strides, epilogues. */
-#include "ops/ops.h"
 #include "backend/kit.h"
 
 enum { CHUNK = 512 };
@@ -85,6 +84,17 @@ static void large_products_are_split_without_a_seam(void **state) {
         check_size(31, 2100, 600, layout); /* more panels than one round packs */
     }
     check_size(300, 65, 300, 1);
+}
+
+static void empty_products_are_empty_or_zero(void **state) {
+    (void)state;
+    for (int layout = 0; layout < 4; layout++) {
+        check_size(0, 20, 30, layout);
+        check_size(20, 0, 30, layout);
+        check_size(5, 40, 0, layout);
+        check_size(3, 1, 0, layout);
+        check_size(0, 1, 4, layout);
+    }
 }
 
 static void strided_operands_need_no_copy(void **state) {
@@ -429,6 +439,7 @@ int main(void) {
         KIT_TEST(every_tile_edge_multiplies_right),
         KIT_TEST(long_reductions_add_chunks_in_order),
         KIT_TEST(large_products_are_split_without_a_seam),
+        KIT_TEST(empty_products_are_empty_or_zero),
         KIT_TEST(strided_operands_need_no_copy),
         KIT_TEST(a_row_alone_has_the_bits_it_has_in_a_batch),
         KIT_TEST(the_number_of_threads_changes_no_bit),
