@@ -71,14 +71,20 @@ static void draw_chunk(void *context, size_t index) {
     }
 }
 
+typedef struct init_walk {
+    uint64_t seed;
+    size_t prefix; /* of the module that is assembled */
+    float *buffer;
+    size_t bytes; /* of the largest parameter */
+} init_walk;
+
 /* Values of a parameter: element i is a function of (seed, full name, i). */
-static void draw_values(const nacre_parameter *parameter, const char *name, uint64_t seed,
-                        float *out) {
+static void draw_values(const nacre_parameter *parameter, const char *name, const init_walk *walk) {
     nacre_shape shape = nacre_shape_of(parameter->tensor);
-    draw d = {.out = out,
+    draw d = {.out = walk->buffer,
               .count = (size_t)nacre_numel(parameter->tensor),
               .init = parameter->init,
-              .seed = seed,
+              .seed = walk->seed,
               .stream = nacre_random_stream(name)};
     if (d.init == NACRE_INIT_DEFAULT) {
         d.init = shape.ndim >= 2 ? NACRE_INIT_HE : NACRE_INIT_ZEROS;
@@ -94,13 +100,6 @@ static void draw_values(const nacre_parameter *parameter, const char *name, uint
     nacre_parallel((d.count + DRAW_CHUNK - 1) / DRAW_CHUNK, draw_chunk, &d);
 }
 
-typedef struct init_walk {
-    uint64_t seed;
-    size_t prefix; /* of the module that is assembled */
-    float *buffer;
-    size_t bytes; /* of the largest parameter */
-} init_walk;
-
 static nacre_status find_largest(nacre_module *module, void *context) {
     init_walk *walk = context;
     for (size_t i = 0; i < module->parameter_count; i++) {
@@ -115,7 +114,7 @@ static nacre_status init_own(nacre_module *module, void *context) {
     nacre_status status = NACRE_OK;
     for (size_t i = 0; status == NACRE_OK && i < module->parameter_count; i++) {
         const nacre_parameter *p = &module->parameters[i];
-        draw_values(p, p->name + walk->prefix, walk->seed, walk->buffer);
+        draw_values(p, p->name + walk->prefix, walk);
         status = nacre_copy_from(p->tensor, walk->buffer,
                                  (size_t)nacre_numel(p->tensor) * sizeof(float));
     }
