@@ -53,6 +53,7 @@ if(kernel_sources)
         add_library(nacre_kernels_${level} OBJECT ${kernel_sources})
         # -O3 in every preset: a kernel's bits and speed must not depend on the build type.
         target_compile_options(nacre_kernels_${level} PRIVATE ${flags_${level}} -O3)
+        set_target_properties(nacre_kernels_${level} PROPERTIES NACRE_KERNEL ON)
         target_compile_definitions(nacre_kernels_${level} PRIVATE
             NACRE_LEVEL=${level} NACRE_LEVEL_${upper}=1)
         target_link_libraries(nacre_kernels_${level} PRIVATE nacre_object_flags)

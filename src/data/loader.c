@@ -93,6 +93,15 @@ static nacre_status refill(nacre_tensor **t, const void *data, const nacre_shape
     return *t ? NACRE_OK : nacre_error_code();
 }
 
+static nacre_status fill(pair *to, const nacre_dataset *set, const nacre_filled *from) {
+    const nacre_dataset_options *o = &set->options;
+    nacre_status status = refill(&to->inputs, from->inputs, &o->input_shape, o->input_dtype,
+                                 set->input_bytes, from->count);
+    if (status != NACRE_OK) return status;
+    return refill(&to->targets, from->targets, &o->target_shape, o->target_dtype,
+                  set->target_bytes, from->count);
+}
+
 bool nacre_loader_next(nacre_loader *loader, nacre_batch *out, nacre_status *status) {
     nacre_status ignored;
     if (!status) status = &ignored;
@@ -106,12 +115,12 @@ bool nacre_loader_next(nacre_loader *loader, nacre_batch *out, nacre_status *sta
     if (!nacre_batches_take(loader->batches, &from, status)) return false;
     const nacre_dataset *set = loader->set;
     bool full = from.count == nacre_batches_full_size(loader->batches);
-    pair *to = &loader->pairs[full ? 0 : 1][loader->turn++ % TURNS];
-    *status = refill(&to->inputs, from.inputs, &set->options.input_shape, set->options.input_dtype,
-                     set->input_bytes, from.count);
-    if (*status == NACRE_OK)
-        *status = refill(&to->targets, from.targets, &set->options.target_shape,
-                         set->options.target_dtype, set->target_bytes, from.count);
+    /* The first batch of a size makes the tensors of every turn: memory is steady from there on. */
+    pair *turns = loader->pairs[full ? 0 : 1], *to = &turns[loader->turn++ % TURNS];
+    *status = fill(to, set, &from);
+    for (int turn = 0; turn < TURNS && *status == NACRE_OK; turn++) {
+        if (!turns[turn].targets) *status = fill(&turns[turn], set, &from);
+    }
     if (*status != NACRE_OK) return false; /* the batch was not given back: next tries it again */
     nacre_batches_give(loader->batches);
     *out = (nacre_batch){to->inputs, to->targets, from.count, from.index};
