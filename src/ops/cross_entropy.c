@@ -56,7 +56,7 @@ static int64_t class_bound(const nacre_call *call) {
 }
 
 static bool has_indices(nacre_tensor *target) {
-    return nacre_dtype_get(nacre_dtype_of(target))->kind == NACRE_CLASS_INT;
+    return nacre_usable(target) && !nacre_dtype_is_float(nacre_dtype_of(target));
 }
 
 static nacre_tensor *over_rows(nacre_tensor *t, nacre_tensor *logits, const char *file, int line) {
