@@ -98,8 +98,8 @@ static nacre_status fill(pair *to, const nacre_dataset *set, const nacre_filled 
     nacre_status status = refill(&to->inputs, from->inputs, &o->input_shape, o->input_dtype,
                                  set->input_bytes, from->count);
     if (status != NACRE_OK) return status;
-    return refill(&to->targets, from->targets, &o->target_shape, o->target_dtype,
-                  set->target_bytes, from->count);
+    return refill(&to->targets, from->targets, &o->target_shape, o->target_dtype, set->target_bytes,
+                  from->count);
 }
 
 bool nacre_loader_next(nacre_loader *loader, nacre_batch *out, nacre_status *status) {
