@@ -175,10 +175,11 @@ static bool weights_finite(const nacre_model *model) {
     size_t count = nacre_module_parameter_count(model->network);
     for (size_t i = 0; i < count; i++) {
         nacre_tensor *t = nacre_module_parameter_at(model->network, i);
-        const float *values = nacre_data(t);
+        const nacre_dtype_info *info = nacre_dtype_get(nacre_dtype_of(t));
+        const unsigned char *values = nacre_data(t);
         int64_t elements = nacre_numel(t);
         for (int64_t k = 0; values && k < elements; k++) {
-            if (!isfinite(values[k])) {
+            if (!isfinite(info->load(values + (size_t)k * info->size))) {
                 return false;
             }
         }
