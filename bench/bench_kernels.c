@@ -1,9 +1,9 @@
 /* bench_kernels [THREADS [NAME]]: the CPU backend's kernels at the shapes of an MLP, against the machine's own
    peak, which is measured between them in every pass (it moves). Best of all passes. */
-#include "ops/ops.h"
 #include "base/clock.h"
 #include "base/pool.h"
 #include "ops/attrs.h"
+#include "ops/ops.h"
 #include "plan/backend.h"
 
 #include <math.h>
@@ -36,24 +36,25 @@ typedef struct work {
     int64_t m, n, k;
 } work;
 
-static const char *const kind_names[] = {"linear", "dx",  "dw",  "plain", "adam",         "sum columns",
-                                         "sum",    "exp", "add", "loss",  "loss backward"};
+static const char *const kind_names[] = {"linear", "dx",          "dw",           "plain",
+                                         "adam",   "sum columns", "sum",          "exp",
+                                         "add",    "loss",        "loss backward"};
 
 static const work works[] = {
-    {LINEAR, 1, 128, 784},   {LINEAR, 32, 128, 784}, {LINEAR, 64, 128, 784},
-    {LINEAR, 128, 128, 784}, {LINEAR, 256, 128, 784}, {LINEAR, 1, 128, 128},
-    {LINEAR, 32, 128, 128},  {LINEAR, 64, 128, 128}, {LINEAR, 128, 128, 128},
-    {LINEAR, 256, 128, 128}, {LINEAR, 1, 10, 128},   {LINEAR, 64, 10, 128},
-    {LINEAR, 256, 10, 128},  {DX, 32, 128, 128},     {DX, 64, 128, 128},
-    {DX, 128, 128, 128},     {DX, 256, 128, 128},    {DX, 64, 128, 10},
-    {DX, 256, 128, 10},      {DW, 128, 784, 32},     {DW, 128, 784, 64},
-    {DW, 128, 784, 128},     {DW, 128, 784, 256},    {DW, 128, 128, 32},
-    {DW, 128, 128, 64},      {DW, 128, 128, 128},    {DW, 128, 128, 256},
-    {DW, 10, 128, 64},       {DW, 10, 128, 256},     {PLAIN, 256, 256, 256},
-    {PLAIN, 512, 512, 512},  {PLAIN, 1024, 1024, 1024}, {LINEAR, 768, 256, 64},
-    {LINEAR, 768, 512, 128}, {DW, 128, 512, 768},    {ADAM, 100480, 0, 0},
-    {ADAM, 16512, 0, 0},     {SUM_COLUMNS, 64, 128, 0}, {SUM_ALL, 100480, 0, 0},
-    {EXP, 8192, 0, 0},       {ADD, 8192, 0, 0},      {LOSS, 64, 10, 0},
+    {LINEAR, 1, 128, 784},      {LINEAR, 32, 128, 784},    {LINEAR, 64, 128, 784},
+    {LINEAR, 128, 128, 784},    {LINEAR, 256, 128, 784},   {LINEAR, 1, 128, 128},
+    {LINEAR, 32, 128, 128},     {LINEAR, 64, 128, 128},    {LINEAR, 128, 128, 128},
+    {LINEAR, 256, 128, 128},    {LINEAR, 1, 10, 128},      {LINEAR, 64, 10, 128},
+    {LINEAR, 256, 10, 128},     {DX, 32, 128, 128},        {DX, 64, 128, 128},
+    {DX, 128, 128, 128},        {DX, 256, 128, 128},       {DX, 64, 128, 10},
+    {DX, 256, 128, 10},         {DW, 128, 784, 32},        {DW, 128, 784, 64},
+    {DW, 128, 784, 128},        {DW, 128, 784, 256},       {DW, 128, 128, 32},
+    {DW, 128, 128, 64},         {DW, 128, 128, 128},       {DW, 128, 128, 256},
+    {DW, 10, 128, 64},          {DW, 10, 128, 256},        {PLAIN, 256, 256, 256},
+    {PLAIN, 512, 512, 512},     {PLAIN, 1024, 1024, 1024}, {LINEAR, 768, 256, 64},
+    {LINEAR, 768, 512, 128},    {DW, 128, 512, 768},       {ADAM, 100480, 0, 0},
+    {ADAM, 16512, 0, 0},        {SUM_COLUMNS, 64, 128, 0}, {SUM_ALL, 100480, 0, 0},
+    {EXP, 8192, 0, 0},          {ADD, 8192, 0, 0},         {LOSS, 64, 10, 0},
     {LOSS_BACKWARD, 64, 10, 0},
 };
 enum { WORKS = sizeof works / sizeof works[0] };
@@ -168,9 +169,12 @@ static void make_other(prepared *p, const work *w) {
 
 static void make(prepared *p, const work *w) {
     *p = (prepared){.best_ns = INFINITY};
-    if (w->kind <= PLAIN) make_product(p, w);
-    else if (w->kind == ADAM) make_adam(p, w);
-    else make_other(p, w);
+    if (w->kind <= PLAIN)
+        make_product(p, w);
+    else if (w->kind == ADAM)
+        make_adam(p, w);
+    else
+        make_other(p, w);
     p->step.attrs = p->attrs;
     if (!nacre_backend_cpu.prepare(&p->step)) exit(1);
     p->scratch = aligned_alloc(64, (p->step.scratch + 127) / 64 * 64);

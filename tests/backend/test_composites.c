@@ -64,9 +64,8 @@ static void softmax_matches_its_definition_along_any_axis(void **state) {
 static void softmax_survives_huge_logits_and_shows_nan(void **state) {
     (void)state;
     nacre_array in = kit_array(NACRE_F32, NACRE_SHAPE(4, 5));
-    memcpy(in.data,
-           (float[]){1e30f, 1e30f, -1e30f, 0, 0,      -3e38f, -3e38f, -3e38f, -3e38f, -3e38f,
-                     NAN,   1,     2,      3, 4,      INFINITY, 0,    0,      0,      0},
+    memcpy(in.data, (float[]){1e30f, 1e30f, -1e30f, 0, 0, -3e38f,   -3e38f, -3e38f, -3e38f, -3e38f,
+                              NAN,   1,     2,      3, 4, INFINITY, 0,      0,      0,      0},
            20 * sizeof(float));
     nacre_word attrs[] = {[NACRE_SOFTMAX_AXIS] = {.i = 1}};
     nacre_plan_op step = step_of(&nacre_op_softmax, attrs, 1, &in);
@@ -108,10 +107,10 @@ static void strided_softmax_input_is_refused_not_misread(void **state) {
 /* ---- cross-entropy ---- */
 
 static void check_loss(int64_t n, int64_t classes, nacre_dtype dtype) {
-    nacre_array logits = kit_random_f32(NACRE_SHAPE(n, classes)), dloss = kit_random_f32(NACRE_SCALAR);
+    nacre_array logits = kit_random_f32(NACRE_SHAPE(n, classes)),
+                dloss = kit_random_f32(NACRE_SCALAR);
     bool rows = dtype == NACRE_F32;
-    nacre_array target =
-        rows ? kit_random_f32(logits.shape) : kit_array(dtype, NACRE_SHAPE(n));
+    nacre_array target = rows ? kit_random_f32(logits.shape) : kit_array(dtype, NACRE_SHAPE(n));
     double loss = 0, want[4000];
     for (int64_t i = 0; i < n; i++) {
         double logp[300], sum = 0;
@@ -123,19 +122,20 @@ static void check_loss(int64_t n, int64_t classes, nacre_dtype dtype) {
         for (int64_t j = 0; j < classes; j++)
             sum += rows ? (double)((float *)target.data)[i * classes + j] : 1.0 / (double)classes;
         for (int64_t j = 0; j < classes; j++) {
-            double p = rows ? (double)((float *)target.data)[i * classes + j] : j == i * 7 % classes;
+            double p =
+                rows ? (double)((float *)target.data)[i * classes + j] : j == i * 7 % classes;
             loss -= p * logp[j];
             want[i * classes + j] =
                 (exp(logp[j]) * sum - p) * (double)*(float *)dloss.data / (double)n;
         }
     }
-    nacre_plan_op step =
-        step_of(&nacre_op_cross_entropy, NULL, 2, (nacre_array[]){logits, target});
+    nacre_plan_op step = step_of(&nacre_op_cross_entropy, NULL, 2, (nacre_array[]){logits, target});
     step.out[0] = kit_array(NACRE_F32, NACRE_SCALAR);
     kit_run(&step);
     loss /= (double)n;
     assert_true(fabs((double)*(float *)step.out[0].data - loss) <= 3e-6 * (1 + fabs(loss)));
-    step = step_of(&nacre_op_cross_entropy_backward, NULL, 3, (nacre_array[]){logits, target, dloss});
+    step =
+        step_of(&nacre_op_cross_entropy_backward, NULL, 3, (nacre_array[]){logits, target, dloss});
     step.out[0] = kit_array(NACRE_F32, logits.shape);
     kit_run(&step);
     for (int64_t i = 0; i < n * classes; i++)
@@ -157,14 +157,16 @@ static void cross_entropy_matches_its_definition(void **state) {
 
 static void a_bad_label_touches_no_foreign_memory(void **state) {
     (void)state;
-    nacre_array logits = kit_random_f32(NACRE_SHAPE(2, 10)), target = kit_array(NACRE_I64, NACRE_SHAPE(2));
+    nacre_array logits = kit_random_f32(NACRE_SHAPE(2, 10)),
+                target = kit_array(NACRE_I64, NACRE_SHAPE(2));
     nacre_array dloss = kit_random_f32(NACRE_SCALAR);
     memcpy(target.data, (int64_t[]){-1, INT64_MAX}, 16);
     nacre_plan_op step = step_of(&nacre_op_cross_entropy, NULL, 2, (nacre_array[]){logits, target});
     step.out[0] = kit_array(NACRE_F32, NACRE_SCALAR);
     kit_run(&step);
     assert_true(*(float *)step.out[0].data == 0.0f);
-    step = step_of(&nacre_op_cross_entropy_backward, NULL, 3, (nacre_array[]){logits, target, dloss});
+    step =
+        step_of(&nacre_op_cross_entropy_backward, NULL, 3, (nacre_array[]){logits, target, dloss});
     step.out[0] = kit_array(NACRE_F32, logits.shape);
     kit_run(&step);
 }
@@ -181,9 +183,10 @@ static void adam_follows_kingma_and_ba_in_place(void **state) {
                           [NACRE_ADAM_EPSILON] = {.f = 1e-8},
                           [NACRE_ADAM_WEIGHT_DECAY] = {.f = 0.01}};
     for (int64_t n = 0; n < 40000; n = n < 40 ? n + 1 : n * 9) {
-        nacre_array in[6] = {kit_random_f32(NACRE_SHAPE(n)), kit_random_f32(NACRE_SHAPE(n)),
-                             kit_random_f32(NACRE_SHAPE(n)), kit_random_f32(NACRE_SHAPE(n)),
-                             kit_array(NACRE_I64, NACRE_SCALAR), kit_array(NACRE_BOOL, NACRE_SCALAR)};
+        nacre_array in[6] = {
+            kit_random_f32(NACRE_SHAPE(n)),     kit_random_f32(NACRE_SHAPE(n)),
+            kit_random_f32(NACRE_SHAPE(n)),     kit_random_f32(NACRE_SHAPE(n)),
+            kit_array(NACRE_I64, NACRE_SCALAR), kit_array(NACRE_BOOL, NACRE_SCALAR)};
         float *p = in[P].data, *g = in[G].data, *m = in[M].data, *v = in[V].data;
         int64_t t = *(int64_t *)in[STEP].data = 1 + n % 5;
         double want[3][64];
@@ -217,8 +220,11 @@ static void a_skipped_update_leaves_every_bit(void **state) {
     (void)state;
     nacre_word attrs[NACRE_MAX_ATTRS] = {{.f = 0.1}, {.f = 0.5}, {.f = 0.5}, {.f = 0.5}};
     nacre_shape shape = NACRE_SHAPE(37);
-    nacre_array in[6] = {kit_random_f32(shape), kit_random_f32(shape), kit_random_f32(shape),
-                         kit_random_f32(shape), kit_array(NACRE_I64, NACRE_SCALAR),
+    nacre_array in[6] = {kit_random_f32(shape),
+                         kit_random_f32(shape),
+                         kit_random_f32(shape),
+                         kit_random_f32(shape),
+                         kit_array(NACRE_I64, NACRE_SCALAR),
                          kit_array(NACRE_BOOL, NACRE_SCALAR)};
     *(int64_t *)in[STEP].data = 1;
     *(uint8_t *)in[OK].data = 0;
@@ -232,7 +238,8 @@ static void a_skipped_update_leaves_every_bit(void **state) {
             step.out[k] = in_place ? in[from[k]] : kit_array(NACRE_F32, shape);
         }
         kit_run(&step);
-        for (int k = 0; k < 3; k++) assert_memory_equal(step.out[k].data, before[k], sizeof before[k]);
+        for (int k = 0; k < 3; k++)
+            assert_memory_equal(step.out[k].data, before[k], sizeof before[k]);
 
         attrs[NACRE_SGD_HAS_MOMENTUM].i = 1;
         nacre_array sgd_in[] = {in[P], in[G], in[M], in[OK]};
@@ -241,7 +248,8 @@ static void a_skipped_update_leaves_every_bit(void **state) {
         for (int k = 0; k < 2; k++)
             step.out[k] = in_place ? in[from[k]] : kit_array(NACRE_F32, shape);
         kit_run(&step);
-        for (int k = 0; k < 2; k++) assert_memory_equal(step.out[k].data, before[k], sizeof before[k]);
+        for (int k = 0; k < 2; k++)
+            assert_memory_equal(step.out[k].data, before[k], sizeof before[k]);
         attrs[NACRE_SGD_HAS_MOMENTUM].f = 0.5;
     }
 }
@@ -280,7 +288,8 @@ static void sgd_moves_against_the_gradient_with_and_without_momentum(void **stat
 static void gather_scatter_and_one_hot_follow_their_indices(void **state) {
     (void)state;
     for (int64_t width = 1; width < 50; width += 7) {
-        nacre_array in[] = {kit_random_f32(NACRE_SHAPE(9, width)), kit_array(NACRE_I64, NACRE_SHAPE(2, 6))};
+        nacre_array in[] = {kit_random_f32(NACRE_SHAPE(9, width)),
+                            kit_array(NACRE_I64, NACRE_SHAPE(2, 6))};
         int64_t *index = in[1].data;
         for (int64_t i = 0; i < 12; i++) index[i] = i * 5 % 8;
         index[3] = 9; /* outside: reads zeros, adds nothing */

@@ -13,14 +13,14 @@ static nacre_array run_op(const nacre_op *op, int inputs, const nacre_array *in,
 }
 
 static const nacre_op *const float_ops[] = {
-    &nacre_op_add, &nacre_op_sub, &nacre_op_mul,  &nacre_op_div, &nacre_op_maximum, &nacre_op_minimum,
-    &nacre_op_neg, &nacre_op_exp, &nacre_op_sqrt, &nacre_op_log, &nacre_op_relu,    &nacre_op_relu_backward,
-    &nacre_op_pow, &nacre_op_copy};
+    &nacre_op_add,     &nacre_op_sub,           &nacre_op_mul, &nacre_op_div,  &nacre_op_maximum,
+    &nacre_op_minimum, &nacre_op_neg,           &nacre_op_exp, &nacre_op_sqrt, &nacre_op_log,
+    &nacre_op_relu,    &nacre_op_relu_backward, &nacre_op_pow, &nacre_op_copy};
 enum { FLOAT_OPS = sizeof float_ops / sizeof float_ops[0] };
 
-static const nacre_op *const comparisons[] = {&nacre_op_equal,      &nacre_op_not_equal,
-                                              &nacre_op_less,       &nacre_op_less_equal,
-                                              &nacre_op_greater,    &nacre_op_greater_equal};
+static const nacre_op *const comparisons[] = {&nacre_op_equal,   &nacre_op_not_equal,
+                                              &nacre_op_less,    &nacre_op_less_equal,
+                                              &nacre_op_greater, &nacre_op_greater_equal};
 
 /* Values that decide comparisons and spread NaN. */
 static void sprinkle(nacre_array array, int phase) {
@@ -85,9 +85,9 @@ static void powers_of_scalars_take_the_short_way_with_the_same_result(void **sta
 static void operands_broadcast_along_any_axis(void **state) {
     (void)state;
     const nacre_shape whole = NACRE_SHAPE(3, 5, 70);
-    const nacre_shape shapes[] = {NACRE_SCALAR,          NACRE_SHAPE(70),    NACRE_SHAPE(5, 1),
-                                  NACRE_SHAPE(3, 1, 1),  NACRE_SHAPE(1),     NACRE_SHAPE(3, 1, 70),
-                                  NACRE_SHAPE(5, 70),    NACRE_SHAPE(3, 5, 70)};
+    const nacre_shape shapes[] = {NACRE_SCALAR,         NACRE_SHAPE(70),      NACRE_SHAPE(5, 1),
+                                  NACRE_SHAPE(3, 1, 1), NACRE_SHAPE(1),       NACRE_SHAPE(3, 1, 70),
+                                  NACRE_SHAPE(5, 70),   NACRE_SHAPE(3, 5, 70)};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         for (int side = 0; side < 2; side++) {
             nacre_array in[2];

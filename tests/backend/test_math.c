@@ -136,20 +136,22 @@ static void log_is_within_one_ulp_of_every_normal_number(void **state) {
 
 static void special_values_are_those_of_the_c_library(void **state) {
     (void)state;
-    float x[] = {INFINITY,        -INFINITY,         NAN,   0.0f, -0.0f, -1.0f, 0x1.62e43p6f, 1e30f,
+    float x[] = {INFINITY,      -INFINITY,       NAN,    0.0f, -0.0f, -1.0f, 0x1.62e43p6f, 1e30f,
                  -0x1.5d58ap6f, 0x1.fffffep127f, -1e30f, 1.0f};
     enum { COUNT = sizeof x / sizeof x[0] };
-    static const float exps[] = {INFINITY, 0, NAN, 1, 1, 0x1.78b564p-2f, INFINITY, INFINITY, 0,
-                                 INFINITY, 0, 0x1.5bf0a8p1f};
-    static const float logs[] = {INFINITY, NAN, NAN, -INFINITY, -INFINITY, NAN, 0x1.1f12b8p2f,
-                                 0x1.144f6ap6f, NAN, 0x1.62e43p6f, NAN, 0};
+    static const float exps[] = {INFINITY, 0,        NAN, 1,        1, 0x1.78b564p-2f,
+                                 INFINITY, INFINITY, 0,   INFINITY, 0, 0x1.5bf0a8p1f};
+    static const float logs[] = {INFINITY,      NAN,           NAN, -INFINITY,    -INFINITY, NAN,
+                                 0x1.1f12b8p2f, 0x1.144f6ap6f, NAN, 0x1.62e43p6f, NAN,       0};
     float y[COUNT];
     for (int kind = 0; kind < 2; kind++) {
         const float *want = kind ? logs : exps;
         run_op(kind ? &nacre_op_log : &nacre_op_exp, x, y, COUNT);
         for (int i = 0; i < COUNT; i++) {
-            if (isnan(want[i])) assert_true(isnan(y[i]));
-            else assert_true(kit_ulp(y[i], (double)want[i]) <= 1);
+            if (isnan(want[i]))
+                assert_true(isnan(y[i]));
+            else
+                assert_true(kit_ulp(y[i], (double)want[i]) <= 1);
         }
     }
 }

@@ -36,11 +36,12 @@ static void check(const nacre_array *a, const nacre_array *b, const nacre_array 
     for (int64_t i = 0; i < out->shape.dims[0]; i++) {
         for (int64_t j = 0; j < n; j++) {
             float want = expected(a, b, i, j);
-            if (n == 1) assert_true(fabsf(c[i] - want) <= 1e-5f * (1 + fabsf(want)));
+            if (n == 1)
+                assert_true(fabsf(c[i] - want) <= 1e-5f * (1 + fabsf(want)));
             else if (memcmp(&want, &c[i * n + j], sizeof want) != 0)
                 fail_msg("[%lld,%lld] of %lldx%lldx%lld: %a, not %a", (long long)i, (long long)j,
-                         (long long)out->shape.dims[0], (long long)n,
-                         (long long)a->shape.dims[1], (double)c[i * n + j], (double)want);
+                         (long long)out->shape.dims[0], (long long)n, (long long)a->shape.dims[1],
+                         (double)c[i * n + j], (double)want);
         }
     }
 }
@@ -138,8 +139,8 @@ static void a_row_alone_has_the_bits_it_has_in_a_batch(void **state) {
 static void the_number_of_threads_changes_no_bit(void **state) {
     (void)state;
     static const int threads[] = {1, 2, 7};
-    static const int64_t sizes[][3] = {{64, 128, 784}, {128, 784, 64}, {1, 300, 784}, {90, 1, 3000},
-                                       {256, 10, 128}};
+    static const int64_t sizes[][3] = {
+        {64, 128, 784}, {128, 784, 64}, {1, 300, 784}, {90, 1, 3000}, {256, 10, 128}};
     for (size_t i = 0; i < 5; i++) {
         nacre_array a = kit_random_f32(NACRE_SHAPE(sizes[i][0], sizes[i][2]));
         nacre_array b = kit_transposed(kit_random_f32(NACRE_SHAPE(sizes[i][1], sizes[i][2])));
@@ -169,9 +170,12 @@ static void nan_and_inf_stay_in_their_rows_and_columns(void **state) {
             const float *out = c.data;
             for (int64_t i = 0; i < m; i++)
                 for (int64_t j = 0; j < 19; j++) {
-                    if (i == 0) assert_true(isnan(out[j]));
-                    else if (j == 3) assert_true(isinf(out[i * 19 + j]));
-                    else assert_true(isfinite(out[i * 19 + j]));
+                    if (i == 0)
+                        assert_true(isnan(out[j]));
+                    else if (j == 3)
+                        assert_true(isinf(out[i * 19 + j]));
+                    else
+                        assert_true(isfinite(out[i * 19 + j]));
                 }
             kit_end();
         }
@@ -238,7 +242,8 @@ static void one_output_per_row_is_a_sum_of_16_lanes(void **state) {
         for (int64_t i = 0; i < 3; i++) {
             float lane[16] = {0};
             for (int64_t e = 0; e < k; e++)
-                lane[e % 16] = kit_fma(((float *)a.data)[i * k + e], ((float *)b.data)[e], lane[e % 16]);
+                lane[e % 16] =
+                    kit_fma(((float *)a.data)[i * k + e], ((float *)b.data)[e], lane[e % 16]);
             for (int half = 8; half > 0; half /= 2)
                 for (int l = 0; l < half; l++) lane[l] += lane[l + half];
             assert_true(kit_same_bits(&lane[0], (float *)c.data + i, sizeof(float)));
@@ -274,8 +279,8 @@ static nacre_array apply(const nacre_op *op, nacre_array a, nacre_array b, nacre
 
 static void linear_has_the_bits_of_matmul_then_add(void **state) {
     (void)state;
-    static const int64_t sizes[][3] = {{1, 40, 20}, {4, 100, 33}, {64, 784, 128}, {15, 9, 10},
-                                       {30, 70, 1}};
+    static const int64_t sizes[][3] = {
+        {1, 40, 20}, {4, 100, 33}, {64, 784, 128}, {15, 9, 10}, {30, 70, 1}};
     for (size_t i = 0; i < 5; i++) {
         nacre_plan_op step = linear_step(sizes[i][0], sizes[i][1], sizes[i][2], true);
         kit_run(&step);
@@ -287,15 +292,15 @@ static void linear_has_the_bits_of_matmul_then_add(void **state) {
     }
 }
 
-static const int64_t epilogue_sizes[][3] = {{1, 40, 20},  {2, 600, 130}, {16, 9, 10},
+static const int64_t epilogue_sizes[][3] = {{1, 40, 20},   {2, 600, 130}, {16, 9, 10},
                                             {64, 30, 128}, {33, 20, 65},  {70, 5, 1}};
 
 static void bias_and_relu_fuse_without_changing_bits(void **state) {
     (void)state;
     for (size_t i = 0; i < 6; i++) {
         for (int own_bias = 0; own_bias < 2; own_bias++) {
-            nacre_plan_op step =
-                linear_step(epilogue_sizes[i][0], epilogue_sizes[i][1], epilogue_sizes[i][2], own_bias);
+            nacre_plan_op step = linear_step(epilogue_sizes[i][0], epilogue_sizes[i][1],
+                                             epilogue_sizes[i][2], own_bias);
             nacre_array bias = kit_random_f32(NACRE_SHAPE(epilogue_sizes[i][2]));
             nacre_shape shape = step.out[0].shape;
             nacre_program program = {.inputs = own_bias ? 1 : 2, .outputs = 1};
@@ -344,8 +349,8 @@ static void relu_backward_masks_in_place(void **state) {
         step.in[2] = y;
         step.out[0] = y; /* takes the memory of the mask */
         kit_run(&step);
-        assert_true(kit_same_bits(y.data, want.data,
-                                  (size_t)nacre_shape_numel(&shape) * sizeof(float)));
+        assert_true(
+            kit_same_bits(y.data, want.data, (size_t)nacre_shape_numel(&shape) * sizeof(float)));
         kit_end();
     }
 }

@@ -49,7 +49,7 @@ static void sums_of_any_length_follow_the_fixed_tree(void **state) {
 /* The same numbers as rows, as columns, and scattered by a permutation: [rows, n]. */
 static void rows_columns_and_scattered_elements_agree_in_bits(void **state) {
     (void)state;
-    static const int64_t sizes[][2] = {{1, 1},   {5, 3},    {17, 16}, {33, 31},  {128, 64},
+    static const int64_t sizes[][2] = {{1, 1},   {5, 3},    {17, 16},  {33, 31},   {128, 64},
                                        {7, 100}, {70, 200}, {3, 9000}, {40, 17000}};
     const nacre_op *ops[] = {&nacre_op_sum, &nacre_op_max, &nacre_op_min};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
@@ -158,10 +158,10 @@ static void arg_finds_the_first_extreme_or_the_first_nan(void **state) {
     for (int64_t n = 1; n < 50; n++) {
         nacre_array in = kit_random_f32(NACRE_SHAPE(4, n));
         float *x = in.data;
-        for (int64_t i = 0; i < n; i++) x[i] = 1.0f;                    /* all equal */
-        for (int64_t i = n / 2; i < n; i++) x[n + i] = NAN;             /* NaN from the middle on */
-        x[2 * n + n - 1] = 5.0f;                                        /* largest last */
-        x[3 * n + n / 3] = -5.0f;                                       /* smallest in between */
+        for (int64_t i = 0; i < n; i++) x[i] = 1.0f;        /* all equal */
+        for (int64_t i = n / 2; i < n; i++) x[n + i] = NAN; /* NaN from the middle on */
+        x[2 * n + n - 1] = 5.0f;                            /* largest last */
+        x[3 * n + n / 3] = -5.0f;                           /* smallest in between */
         int64_t *most = arg(&nacre_op_argmax, in, 1, NACRE_SHAPE(4)).data;
         int64_t *least = arg(&nacre_op_argmin, in, 1, NACRE_SHAPE(4)).data;
         assert_int_equal(most[0], 0);

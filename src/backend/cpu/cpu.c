@@ -7,15 +7,19 @@
 const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step) {
     switch ((nacre_isa_level)step->variant) {
 #if NACRE_BUILD_AVX2
-    case NACRE_ISA_AVX2: return &nacre_cpu_level_avx2;
+    case NACRE_ISA_AVX2:
+        return &nacre_cpu_level_avx2;
 #endif
 #if NACRE_BUILD_AVX512
-    case NACRE_ISA_AVX512: return &nacre_cpu_level_avx512;
+    case NACRE_ISA_AVX512:
+        return &nacre_cpu_level_avx512;
 #endif
 #if NACRE_BUILD_NEON
-    case NACRE_ISA_NEON: return &nacre_cpu_level_neon;
+    case NACRE_ISA_NEON:
+        return &nacre_cpu_level_neon;
 #endif
-    default: return &nacre_cpu_level_portable;
+    default:
+        return &nacre_cpu_level_portable;
     }
 }
 

@@ -3,8 +3,8 @@
 #ifndef NACRE_BACKEND_CPU_CPU_H
 #define NACRE_BACKEND_CPU_CPU_H
 
-#include "ops/ops.h"
 #include "backend/cpu/kernels.h"
+#include "ops/ops.h"
 #include "plan/backend.h"
 
 /* The level a step was prepared for. */

@@ -67,8 +67,8 @@ bool nacre_cpu_fuses(const nacre_op *op) {
 static const tile_row *row_of_step(const nacre_plan_op *step) {
     for (size_t i = 0; i < sizeof rows_of_ops / sizeof rows_of_ops[0]; i++) {
         const tile_row *row = &rows_of_ops[i];
-        bool fits = row->op == step->op && row->arguments == step->inputs &&
-                    row->out == step->out[0].dtype;
+        bool fits =
+            row->op == step->op && row->arguments == step->inputs && row->out == step->out[0].dtype;
         for (int k = 0; fits && k < row->arguments; k++) fits = row->in[k] == step->in[k].dtype;
         if (fits) return row;
     }
@@ -82,8 +82,7 @@ static bool overlap(const nacre_array *in, const nacre_array *out) {
     int64_t last = 0;
     for (int i = 0; i < in->shape.ndim; i++) last += (in->shape.dims[i] - 1) * in->strides[i];
     int64_t size = (int64_t)nacre_dtype_get(in->dtype)->size;
-    int64_t out_bytes =
-        nacre_shape_numel(&out->shape) * (int64_t)nacre_dtype_get(out->dtype)->size;
+    int64_t out_bytes = nacre_shape_numel(&out->shape) * (int64_t)nacre_dtype_get(out->dtype)->size;
     return a < b + out_bytes && b < a + (last + 1) * size;
 }
 
@@ -145,16 +144,15 @@ void nacre_group_scalars(const nacre_group *group, nacre_group_buffers *buffers)
     }
 }
 
-static const void *load(const nacre_group *group, int i, float *buffer, int64_t first, int64_t pitch,
-                        int64_t rows, int64_t width) {
+static const void *load(const nacre_group *group, int i, float *buffer, int64_t first,
+                        int64_t pitch, int64_t rows, int64_t width) {
     const nacre_strided *in = &group->in[i];
     if (nacre_strided_is_scalar(in)) return buffer;
     if (rows == 1 && !group->in_place && nacre_strided_is_contiguous(in))
         return in->data + (size_t)first * in->size;
     unsigned char *to = (unsigned char *)buffer;
     for (int64_t r = 0; r < rows; r++)
-        nacre_strided_gather(in, first + r * pitch, width,
-                             to + (size_t)(r * width) * in->size);
+        nacre_strided_gather(in, first + r * pitch, width, to + (size_t)(r * width) * in->size);
     return buffer;
 }
 
@@ -211,14 +209,13 @@ static void group_task(void *context, size_t index) {
     int64_t end = nacre_smaller(first + job->each, job->elements);
     nacre_group_scalars(job->group, &buffers);
     for (; first < end; first += NACRE_BLOCK)
-        nacre_group_block(job->group, &buffers, first, 0, 1, nacre_smaller(NACRE_BLOCK, end - first),
-                          NULL);
+        nacre_group_block(job->group, &buffers, first, 0, 1,
+                          nacre_smaller(NACRE_BLOCK, end - first), NULL);
 }
 
 static void run_all(const nacre_group *group, const nacre_array *out) {
-    group_job job = {.group = group,
-                     .elements = nacre_shape_numel(&out->shape),
-                     .each = task_elements(group)};
+    group_job job = {
+        .group = group, .elements = nacre_shape_numel(&out->shape), .each = task_elements(group)};
     nacre_parallel((size_t)nacre_parts(job.elements, job.each), group_task, &job);
 }
 

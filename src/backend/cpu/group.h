@@ -12,7 +12,7 @@ enum { NACRE_GROUP_REGISTERS = NACRE_PROGRAM_INPUTS + NACRE_PROGRAM_CODES };
 typedef struct nacre_group {
     const nacre_cpu_level *level;
     int inputs, codes, outputs;
-    bool product; /* register 0 is handed to nacre_group_block, the others are inputs */
+    bool product;  /* register 0 is handed to nacre_group_block, the others are inputs */
     bool in_place; /* an output may overlap an input: read all of a block before writing it */
     nacre_strided in[NACRE_PROGRAM_INPUTS];
     struct {

@@ -76,8 +76,8 @@ static void run_scatter(const nacre_plan_op *step, void *scratch) {
                   .bound = step->out[0].shape.dims[0],
                   .row_bytes = row_bytes(&step->out[0])};
     if (j.row_bytes == 0) return;
-    j.each = nacre_larger(nacre_parts(j.bound, MOST_TASKS),
-                          nacre_larger(1, TASK_BYTES / j.row_bytes));
+    j.each =
+        nacre_larger(nacre_parts(j.bound, MOST_TASKS), nacre_larger(1, TASK_BYTES / j.row_bytes));
     nacre_parallel((size_t)nacre_parts(j.bound, j.each), scatter_task, &j);
 }
 

@@ -24,8 +24,8 @@
 
 /* c[r * c_row + j] = sum over k of A[r, k] b[k * b_row + j], r < rows, j < columns of the panel.
    strided: A[r, k] = a[r * a_step + k]; adjacent: A[r, k] = a[r + k * a_step]. */
-typedef void nacre_gemm_tile(int rows, int64_t depth, const float *a, int64_t a_step, const float *b,
-                             int64_t b_row, float *c, int64_t c_row);
+typedef void nacre_gemm_tile(int rows, int64_t depth, const float *a, int64_t a_step,
+                             const float *b, int64_t b_row, float *c, int64_t c_row);
 
 typedef struct nacre_gemm_kernels {
     int rows;    /* of the largest tile */
@@ -34,10 +34,10 @@ typedef struct nacre_gemm_kernels {
     nacre_gemm_tile *strided, *adjacent, *strided_narrow, *adjacent_narrow;
     /* From the finished tile (rows of `columns` or `narrow` floats, c_row apart) to the output:
        out = c + bias (bias may be NULL), then max(out, 0) if relu; out = y > 0 ? c : 0. y may be out. */
-    void (*finish_bias)(int rows, int width, const float *c, int64_t c_row, const float *bias, bool relu,
+    void (*finish_bias)(int rows, int width, const float *c, int64_t c_row, const float *bias,
+                        bool relu, float *out, int64_t out_row);
+    void (*finish_mask)(int rows, int width, const float *c, int64_t c_row, const float *y,
                         float *out, int64_t out_row);
-    void (*finish_mask)(int rows, int width, const float *c, int64_t c_row, const float *y, float *out,
-                        int64_t out_row);
     /* 16 lanes and the fixed tree of the sums, with fma. */
     float (*dot)(int64_t depth, const float *a, int64_t a_k, const float *b, int64_t b_k);
 } nacre_gemm_kernels;
@@ -123,7 +123,8 @@ typedef struct nacre_reduce_kernels {
 /* ---- softmax and cross-entropy ---- */
 
 /* Rows of n adjacent elements; or, as columns: n elements `stride` apart for each of width columns. */
-typedef void nacre_softmax_rows(int64_t rows, int64_t n, const float *x, const float *dy, float *out);
+typedef void nacre_softmax_rows(int64_t rows, int64_t n, const float *x, const float *dy,
+                                float *out);
 typedef void nacre_softmax_columns(int64_t n, int64_t width, int64_t stride, const float *x,
                                    const float *dy, float *out);
 
@@ -137,7 +138,8 @@ typedef struct nacre_softmax_kernels {
     float (*loss_rows)(int64_t n, const float *x, const float *target);
     /* out = scale * (softmax(x) - target), or with weights: scale * (softmax(x) sum(target) - target) */
     void (*loss_index_backward)(int64_t n, const float *x, int64_t target, float scale, float *out);
-    void (*loss_rows_backward)(int64_t n, const float *x, const float *target, float scale, float *out);
+    void (*loss_rows_backward)(int64_t n, const float *x, const float *target, float scale,
+                               float *out);
 } nacre_softmax_kernels;
 
 /* ---- optimiser updates ---- */
@@ -145,17 +147,18 @@ typedef struct nacre_softmax_kernels {
 /* Constants of one update, folded in double. */
 typedef struct nacre_adam_constants {
     float beta1, one_minus_beta1, beta2, one_minus_beta2;
-    float rate;    /* lr / (1 - beta1^t) */
-    float root;    /* 1 / sqrt(1 - beta2^t) */
+    float rate; /* lr / (1 - beta1^t) */
+    float root; /* 1 / sqrt(1 - beta2^t) */
     float epsilon;
-    float keep;    /* 1 - lr * weight_decay */
+    float keep; /* 1 - lr * weight_decay */
 } nacre_adam_constants;
 
 typedef struct nacre_update_kernels {
     /* out arrays may be the in arrays. */
     void (*adam)(size_t n, const nacre_adam_constants *constants, const float *p, const float *g,
                  const float *m, const float *v, float *p_out, float *m_out, float *v_out);
-    void (*sgd)(size_t n, float rate, float weight_decay, const float *p, const float *g, float *p_out);
+    void (*sgd)(size_t n, float rate, float weight_decay, const float *p, const float *g,
+                float *p_out);
     void (*sgd_momentum)(size_t n, float rate, float weight_decay, float momentum, const float *p,
                          const float *g, const float *velocity, float *p_out, float *velocity_out);
 } nacre_update_kernels;

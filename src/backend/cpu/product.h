@@ -11,7 +11,7 @@ typedef struct nacre_product {
     int64_t a_row, a_k, b_k, b_column;
     int batch_ndim;
     int64_t batch_dims[NACRE_MAX_DIMS], a_batch[NACRE_MAX_DIMS], b_batch[NACRE_MAX_DIMS];
-    int64_t batches; /* product of batch_dims */
+    int64_t batches;          /* product of batch_dims */
     const void *a, *b, *bias; /* bias NULL: none */
 } nacre_product;
 

@@ -1,6 +1,6 @@
 /* f32 products. The rows of A are cut into tiles, the columns of B into panels; a task is a few tiles under a
-   few panels, cut by shape alone. What does not lie in memory as tiles read it is packed first, a round of
-   batches or panels at a time. */
+   few panels, cut by shape alone. What does not lie in memory as tiles read it is packed: by the task that
+   uses it where one task uses a whole panel, else beforehand, a round of batches or panels at a time. */
 #include "backend/cpu/group.h"
 #include "backend/cpu/product.h"
 
@@ -14,6 +14,13 @@
 #define TASK_WORK ((int64_t)192 << 10)
 /* Elements packed by a task at least. */
 #define TASK_PACKED ((int64_t)16 << 10)
+/* A task of all tiles under a panel: up to this many rows, where the packing that it saves to hand over
+   between threads weighs more than what finer tasks would gain, and with this many panels to share. */
+#define WHOLE_ROWS 128
+#define WHOLE_PANELS 4
+/* B's rows are packed although they lie as tiles read them, when they would fall on few cache sets. */
+#define COLLIDING_STRIDE 512
+#define COLLIDING_ROWS 64
 
 typedef enum finish {
     FINISH_BIAS, /* + bias where there is one, relu where asked for */
@@ -26,7 +33,8 @@ typedef struct job {
     nacre_product p;
     /* geometry */
     int64_t tiles, panels, tile_pitch; /* tile_pitch: floats per k of a packed tile */
-    bool pack_a, pack_b, shared_b;
+    int64_t tile_rows, tall_tiles;     /* the first tall_tiles have one row more */
+    bool pack_a, pack_b, shared_b, pack_in_task;
     int64_t a_floats, b_floats; /* packed, one batch; b: of a whole round's panels */
     int64_t round_batches, round_panels;
     int64_t sweep_tiles, task_tiles, task_panels; /* tiles of one sweep; of one task */
@@ -44,7 +52,10 @@ typedef struct job {
 /* ---- geometry ---- */
 
 static int64_t tile_first(const job *j, int64_t tile) {
-    return tile * (j->p.m / j->tiles) + nacre_smaller(tile, j->p.m % j->tiles);
+    return tile * j->tile_rows + nacre_smaller(tile, j->tall_tiles);
+}
+static int tile_height(const job *j, int64_t tile) {
+    return (int)(j->tile_rows + (tile < j->tall_tiles));
 }
 
 /* Columns of a panel as packed, and as they are. */
@@ -92,6 +103,12 @@ static void plan_tasks(job *j) {
     j->task_tiles = nacre_smaller(j->sweep_tiles, nacre_parts(TASK_WORK, work));
     j->task_panels = nacre_parts(TASK_WORK, work * j->task_tiles);
     if (j->task_tiles < j->sweep_tiles) j->task_panels = 1;
+    j->pack_in_task = j->pack_b && !j->pack_a && (!j->shared_b || j->p.batches == 1) &&
+                      j->p.m <= WHOLE_ROWS && j->panels * j->p.batches >= WHOLE_PANELS;
+    if (j->pack_in_task) {
+        j->sweep_tiles = j->task_tiles = j->tiles;
+        j->task_panels = 1;
+    }
 }
 
 /* From shapes and strides only. */
@@ -99,11 +116,15 @@ static void plan(job *j, const nacre_cpu_level *level, const nacre_product *p) {
     const nacre_gemm_kernels *gemm = level->gemm;
     *j = (job){.level = level, .p = *p};
     j->tiles = nacre_larger(1, nacre_parts(p->m, gemm->rows));
+    j->tile_rows = p->m / j->tiles;
+    j->tall_tiles = p->m % j->tiles;
     j->panels = nacre_parts(p->n, gemm->columns);
     int64_t narrow = gemm->narrow;
     j->tile_pitch = nacre_parts(gemm->rows, narrow) * narrow;
     j->pack_a = p->a_k != 1 && p->a_row != 1;
-    j->pack_b = p->b_column != 1;
+    bool collide =
+        p->b_k % COLLIDING_STRIDE == 0 && p->k >= COLLIDING_ROWS && p->m >= COLLIDING_ROWS;
+    j->pack_b = p->b_column != 1 || collide;
     j->shared_b = true;
     for (int i = 0; i < p->batch_ndim; i++) j->shared_b &= p->b_batch[i] == 0;
     plan_rounds(j);
@@ -143,8 +164,8 @@ static void pack_tile(const job *j, int64_t batch, int64_t tile) {
     const nacre_product *p = &j->p;
     int64_t first = tile_first(j, tile);
     const float *a = (const float *)p->a + nacre_product_a(p, batch) + first * p->a_row;
-    j->level->pack->panel(p->k, (int)(tile_first(j, tile + 1) - first), (int)j->tile_pitch, a,
-                          p->a_k, p->a_row, packed_tile(j, batch, tile));
+    j->level->pack->panel(p->k, tile_height(j, tile), (int)j->tile_pitch, a, p->a_k, p->a_row,
+                          packed_tile(j, batch, tile));
 }
 
 /* Items of a round: of each batch its panels, then its tiles. */
@@ -169,6 +190,7 @@ static void pack_task(void *context, size_t index) {
 static void pack_round(const job *j) {
     pack_job pack = {.j = j, .tiles = j->pack_a ? j->tiles : 0};
     int64_t last = j->panel + j->panel_count - 1;
+    if (j->pack_in_task) return;
     if (j->pack_b) {
         pack.first_panel = j->panel;
         pack.panels = j->panel_count;
@@ -201,36 +223,47 @@ static void finish_block(const job *j, nacre_group_buffers *buffers, const float
     }
 }
 
-static void compute_tile(const job *j, nacre_group_buffers *buffers, int64_t batch, int64_t tile,
-                         int64_t panel) {
+/* One panel as its tiles read it. */
+typedef struct panel_view {
+    nacre_gemm_tile *multiply;
+    const float *b;
+    int64_t b_row, column;
+    int columns, width;
+    bool plain; /* tiles go straight to the output */
+} panel_view;
+
+static panel_view view_panel(const job *j, int64_t batch, int64_t panel) {
     const nacre_gemm_kernels *gemm = j->level->gemm;
     const nacre_product *p = &j->p;
-    int64_t first = tile_first(j, tile), column = panel * gemm->columns;
-    int rows = (int)(tile_first(j, tile + 1) - first);
-    int columns = panel_columns(j, panel), width = panel_width(j, panel);
-    bool narrow = columns == gemm->narrow;
+    panel_view v = {.column = panel * gemm->columns,
+                    .columns = panel_columns(j, panel),
+                    .width = panel_width(j, panel)};
+    bool adjacent = j->pack_a || p->a_k != 1, packed = panel_is_packed(j, panel);
+    v.b = packed ? packed_panel(j, batch, panel)
+                 : (const float *)p->b + nacre_product_b(p, batch) + v.column;
+    v.b_row = packed ? v.columns : p->b_k;
+    if (v.columns == gemm->narrow)
+        v.multiply = adjacent ? gemm->adjacent_narrow : gemm->strided_narrow;
+    else
+        v.multiply = adjacent ? gemm->adjacent : gemm->strided;
+    v.plain = j->finish == FINISH_BIAS && !j->bias && !j->relu && v.width == v.columns;
+    return v;
+}
 
-    const float *b = panel_is_packed(j, panel)
-                         ? packed_panel(j, batch, panel)
-                         : (const float *)p->b + nacre_product_b(p, batch) + column;
-    int64_t b_row = panel_is_packed(j, panel) ? columns : p->b_k;
-    const float *a = j->pack_a ? packed_tile(j, batch, tile)
-                               : (const float *)p->a + nacre_product_a(p, batch) + first * p->a_row;
-    bool adjacent = j->pack_a || p->a_k != 1;
-    int64_t a_step = j->pack_a ? j->tile_pitch : adjacent ? p->a_k : p->a_row;
-    nacre_gemm_tile *multiply = adjacent ? narrow ? gemm->adjacent_narrow : gemm->adjacent
-                                : narrow ? gemm->strided_narrow
-                                         : gemm->strided;
-
-    int64_t row = batch * p->m + first;
-    bool plain = j->finish == FINISH_BIAS && !j->bias && !j->relu && width == columns;
-    if (plain) {
-        multiply(rows, p->k, a, a_step, b, b_row, j->out + row * p->n + column, p->n);
+static void compute_tile(const job *j, nacre_group_buffers *buffers, const panel_view *v,
+                         int64_t batch, const float *a_batch, int64_t tile) {
+    const nacre_product *p = &j->p;
+    int64_t first = tile_first(j, tile), row = batch * p->m + first;
+    int rows = tile_height(j, tile);
+    const float *a = j->pack_a ? packed_tile(j, batch, tile) : a_batch + first * p->a_row;
+    int64_t a_step = j->pack_a ? j->tile_pitch : p->a_k != 1 ? p->a_k : p->a_row;
+    if (v->plain) {
+        v->multiply(rows, p->k, a, a_step, v->b, v->b_row, j->out + row * p->n + v->column, p->n);
         return;
     }
     float c[NACRE_GEMM_MAX_ROWS * NACRE_GEMM_MAX_COLUMNS];
-    multiply(rows, p->k, a, a_step, b, b_row, c, columns);
-    finish_block(j, buffers, c, columns, row, column, rows, width);
+    v->multiply(rows, p->k, a, a_step, v->b, v->b_row, c, v->columns);
+    finish_block(j, buffers, c, v->columns, row, v->column, rows, v->width);
 }
 
 /* Tasks of a round in order: batch, sweep, panels, tiles of the sweep. */
@@ -249,9 +282,13 @@ static void compute_task(void *context, size_t index) {
     int64_t tile_end = nacre_smaller(tile + j->task_tiles, sweep_end);
     int64_t panel = j->panel + panel_part * j->task_panels;
     int64_t panel_end = nacre_smaller(panel + j->task_panels, j->panel + j->panel_count);
-    for (; panel < panel_end; panel++)
-        for (int64_t t = tile; t < tile_end; t++)
-            compute_tile(j, &buffers, j->batch + batch, t, panel);
+    batch += j->batch;
+    const float *a = (const float *)j->p.a + nacre_product_a(&j->p, batch);
+    for (; panel < panel_end; panel++) {
+        if (j->pack_in_task) pack_panel(j, batch, panel);
+        panel_view view = view_panel(j, batch, panel);
+        for (int64_t t = tile; t < tile_end; t++) compute_tile(j, &buffers, &view, batch, a, t);
+    }
 }
 
 static void run_rounds(job *j) {

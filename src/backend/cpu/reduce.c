@@ -14,9 +14,11 @@ typedef struct reduction {
     nacre_strided kept, reduced; /* the input's kept and reduced axes, each a sequence */
     int64_t outputs, count;      /* elements of each */
     int64_t segments;            /* of one reduction */
-    int64_t columns; /* > 0: the last kept axis is contiguous and this long; reductions run down it */
-    float *out, *parts; /* parts: results of segments, [segments][outputs] by columns, else transposed */
-    int64_t each;       /* outputs or columns of one task */
+    int64_t
+        columns; /* > 0: the last kept axis is contiguous and this long; reductions run down it */
+    float *out,
+        *parts;   /* parts: results of segments, [segments][outputs] by columns, else transposed */
+    int64_t each; /* outputs or columns of one task */
 } reduction;
 
 static void split_axes(reduction *r, const nacre_array *in, int64_t axes) {
@@ -45,8 +47,8 @@ static reduction describe(const nacre_plan_op *step) {
     split_axes(&r, &step->in[0], step->attrs[NACRE_REDUCE_AXES].i);
     r.segments = nacre_larger(1, nacre_parts(r.count, NACRE_REDUCE_SEGMENT));
     int last = r.kept.ndim - 1;
-    bool down = last >= 0 && r.kept.strides[last] == 1 && r.reduced.ndim == 1 &&
-                r.reduced.strides[0] != 1;
+    bool down =
+        last >= 0 && r.kept.strides[last] == 1 && r.reduced.ndim == 1 && r.reduced.strides[0] != 1;
     r.columns = down ? r.kept.dims[last] : 0;
     int64_t rows = nacre_larger(1, nacre_smaller(r.count, NACRE_REDUCE_SEGMENT));
     r.each = nacre_larger(1, TASK_ELEMENTS / rows);

@@ -43,8 +43,8 @@ static void softmax_task(void *context, size_t index) {
     int64_t i = (int64_t)index, plane = j->n * j->inner;
     if (j->inner == 1) {
         int64_t first = i * j->each, at = first * j->n;
-        j->rows(nacre_smaller(j->each, j->outer - first), j->n, j->x + at, j->dy ? j->dy + at : NULL,
-                j->out + at);
+        j->rows(nacre_smaller(j->each, j->outer - first), j->n, j->x + at,
+                j->dy ? j->dy + at : NULL, j->out + at);
         return;
     }
     int64_t parts = nacre_parts(j->inner, j->each), column = i % parts * j->each;
@@ -72,8 +72,8 @@ static void run_softmax(const nacre_plan_op *step, void *scratch) {
     }
     j.each = nacre_larger(1, TASK_ELEMENTS / j.n);
     if (j.inner > 1) j.each = nacre_parts(j.each, 16) * 16;
-    int64_t tasks = j.inner == 1 ? nacre_parts(j.outer, j.each)
-                                 : j.outer * nacre_parts(j.inner, j.each);
+    int64_t tasks =
+        j.inner == 1 ? nacre_parts(j.outer, j.each) : j.outer * nacre_parts(j.inner, j.each);
     nacre_parallel((size_t)tasks, softmax_task, &j);
 }
 
@@ -106,8 +106,8 @@ static void loss_task(void *context, size_t index) {
     bool weights = j->target->dtype == NACRE_F32;
     for (; i < end; i++) {
         const float *x = j->logits + i * j->classes;
-        j->out[i] = weights ? j->kernels->loss_rows(j->classes, x, (const float *)j->target->data +
-                                                                       i * j->classes)
+        j->out[i] = weights ? j->kernels->loss_rows(j->classes, x,
+                                                    (const float *)j->target->data + i * j->classes)
                             : j->kernels->loss_index(j->classes, x, nacre_index_at(j->target, i));
     }
 }
@@ -123,8 +123,8 @@ static void loss_backward_task(void *context, size_t index) {
                                            (const float *)j->target->data + at, j->scale,
                                            j->out + at);
         else
-            j->kernels->loss_index_backward(j->classes, j->logits + at, nacre_index_at(j->target, i),
-                                            j->scale, j->out + at);
+            j->kernels->loss_index_backward(j->classes, j->logits + at,
+                                            nacre_index_at(j->target, i), j->scale, j->out + at);
     }
 }
 

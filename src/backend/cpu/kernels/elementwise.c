@@ -94,7 +94,7 @@ static void cast_u8(size_t n, void *out, const void *from_a, const void *from_b,
     float *to = out;
     size_t i = 0;
     for (; i + 16 <= n; i += 16)
-        UNROLL for (int v = 0; v < 16; v += LANES) vec_store(to + i + v, vec_from_u8(a + i + v));
+        EACH (v, 16 / LANES) vec_store(to + i + v * LANES, vec_from_u8(a + i + v * LANES));
     for (; i < n; i++) to[i] = (float)a[i];
 }
 
@@ -108,28 +108,17 @@ static void fill(size_t n, float *out, float value) {
 const nacre_elementwise_kernels NACRE_AT_LEVEL(nacre_elementwise_kernels) = {
     .tile =
         {
-            [NACRE_TILE_COPY] = copy,
-            [NACRE_TILE_ADD] = add,
-            [NACRE_TILE_SUB] = sub,
-            [NACRE_TILE_MUL] = mul,
-            [NACRE_TILE_DIV] = divide,
-            [NACRE_TILE_POW] = power,
-            [NACRE_TILE_MAXIMUM] = larger,
-            [NACRE_TILE_MINIMUM] = smaller,
-            [NACRE_TILE_NEG] = neg,
-            [NACRE_TILE_EXP] = exponential,
-            [NACRE_TILE_LOG] = logarithm,
-            [NACRE_TILE_SQRT] = square_root,
-            [NACRE_TILE_RELU] = relu,
-            [NACRE_TILE_RELU_BACKWARD] = relu_backward,
-            [NACRE_TILE_EQUAL] = equal,
-            [NACRE_TILE_NOT_EQUAL] = not_equal,
-            [NACRE_TILE_LESS] = less,
-            [NACRE_TILE_LESS_EQUAL] = less_equal,
-            [NACRE_TILE_GREATER] = greater,
-            [NACRE_TILE_GREATER_EQUAL] = greater_equal,
-            [NACRE_TILE_WHERE] = where,
-            [NACRE_TILE_CAST_U8] = cast_u8,
+            [NACRE_TILE_COPY] = copy,       [NACRE_TILE_ADD] = add,
+            [NACRE_TILE_SUB] = sub,         [NACRE_TILE_MUL] = mul,
+            [NACRE_TILE_DIV] = divide,      [NACRE_TILE_POW] = power,
+            [NACRE_TILE_MAXIMUM] = larger,  [NACRE_TILE_MINIMUM] = smaller,
+            [NACRE_TILE_NEG] = neg,         [NACRE_TILE_EXP] = exponential,
+            [NACRE_TILE_LOG] = logarithm,   [NACRE_TILE_SQRT] = square_root,
+            [NACRE_TILE_RELU] = relu,       [NACRE_TILE_RELU_BACKWARD] = relu_backward,
+            [NACRE_TILE_EQUAL] = equal,     [NACRE_TILE_NOT_EQUAL] = not_equal,
+            [NACRE_TILE_LESS] = less,       [NACRE_TILE_LESS_EQUAL] = less_equal,
+            [NACRE_TILE_GREATER] = greater, [NACRE_TILE_GREATER_EQUAL] = greater_equal,
+            [NACRE_TILE_WHERE] = where,     [NACRE_TILE_CAST_U8] = cast_u8,
         },
     .fill = fill,
 };

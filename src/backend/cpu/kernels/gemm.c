@@ -28,25 +28,24 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
     do {
         const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth - chunk : NACRE_GEMM_CHUNK;
         vec sum[TILE_ROWS][TILE_VECS];
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = vec_zero();
+        EACH (r, rows)
+            EACH (v, vecs) sum[r][v] = vec_zero();
         for (int64_t k = 0; k < end; k++) {
             vec row[TILE_VECS];
-            UNROLL for (int v = 0; v < vecs; v++) row[v] = vec_load(b + v * LANES);
-            UNROLL for (int r = 0; r < rows; r++) {
+            EACH (v, vecs) row[v] = vec_load(b + v * LANES);
+            EACH (r, rows) {
                 const vec x = vec_set(adjacent ? a[r] : a[r * a_step]);
-                UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = vec_fma(x, row[v], sum[r][v]);
+                EACH (v, vecs) sum[r][v] = vec_fma(x, row[v], sum[r][v]);
             }
             a += adjacent ? a_step : 1;
             b += b_row;
         }
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < vecs; v++)
-                total[r][v] = chunk ? vec_add(total[r][v], sum[r][v]) : sum[r][v];
+        EACH (r, rows)
+            EACH (v, vecs) total[r][v] = chunk ? vec_add(total[r][v], sum[r][v]) : sum[r][v];
         chunk += NACRE_GEMM_CHUNK;
     } while (chunk < depth);
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < vecs; v++) vec_store(c + r * c_row + v * LANES, total[r][v]);
+    EACH (r, rows)
+        EACH (v, vecs) vec_store(c + r * c_row + v * LANES, total[r][v]);
 }
 
 /* One jump to the row count's own code. */
@@ -104,8 +103,8 @@ static void finish_bias(int rows, int width, const float *c, int64_t c_row, cons
     }
 }
 
-static void finish_mask(int rows, int width, const float *c, int64_t c_row, const float *y, float *out,
-                        int64_t out_row) {
+static void finish_mask(int rows, int width, const float *c, int64_t c_row, const float *y,
+                        float *out, int64_t out_row) {
     for (int r = 0; r < rows; r++) {
         for (int j = 0; j < width; j += LANES) {
             const size_t n = (size_t)(width - j);
@@ -134,8 +133,9 @@ static float dot_segment(int64_t n, const float *a, int64_t a_k, const float *b,
             for (int64_t j = 0; j < SUM_LANES; j++) y[j] = j < left ? from_b[j * b_k] : 0.0f;
             from_b = y;
         }
-        UNROLL for (int v = 0; v < SUM_VECS; v++)
-            sum.v[v] = vec_fma(vec_load(from_a + v * LANES), vec_load(from_b + v * LANES), sum.v[v]);
+        EACH (v, SUM_VECS)
+            sum.v[v] =
+                vec_fma(vec_load(from_a + v * LANES), vec_load(from_b + v * LANES), sum.v[v]);
     }
     return lanes_sum(sum);
 }

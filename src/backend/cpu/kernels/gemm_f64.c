@@ -46,26 +46,32 @@ INLINE void tile_rows(const int rows, int width, int64_t depth, const double *a,
         for (int64_t k = chunk; k < end; k++) {
             vec_f64 row[F64_VECS];
             load_row(row, b + k * b_k, b_column, width);
-            UNROLL for (int r = 0; r < rows; r++) {
+            EACH (r, rows) {
                 const double x = a[r * a_row + k * a_k];
-                UNROLL for (int v = 0; v < F64_VECS; v++) sum[r][v] = fma_f64(x, row[v], sum[r][v]);
+                EACH (v, F64_VECS) sum[r][v] = fma_f64(x, row[v], sum[r][v]);
             }
         }
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < F64_VECS; v++)
-                total[r][v] = chunk ? total[r][v] + sum[r][v] : sum[r][v];
+        EACH (r, rows)
+            EACH (v, F64_VECS) total[r][v] = chunk ? total[r][v] + sum[r][v] : sum[r][v];
     }
-    for (int r = 0; r < rows; r++)
-        memcpy(c + r * c_row, total[r], (size_t)width * sizeof *c);
+    for (int r = 0; r < rows; r++) memcpy(c + r * c_row, total[r], (size_t)width * sizeof *c);
 }
 
 static void tile(int count, int width, int64_t depth, const double *a, int64_t a_row, int64_t a_k,
                  const double *b, int64_t b_k, int64_t b_column, double *c, int64_t c_row) {
     switch (count) {
-    case 1: tile_rows(1, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row); break;
-    case 2: tile_rows(2, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row); break;
-    case 3: tile_rows(3, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row); break;
-    default: tile_rows(4, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row); break;
+    case 1:
+        tile_rows(1, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row);
+        break;
+    case 2:
+        tile_rows(2, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row);
+        break;
+    case 3:
+        tile_rows(3, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row);
+        break;
+    default:
+        tile_rows(4, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row);
+        break;
     }
 }
 

@@ -24,7 +24,7 @@ static void panel_of_columns(int64_t depth, int width, int columns, const float 
             transpose(block);
             const int64_t n = depth - k < LANES ? depth - k : LANES;
             if (n == LANES) {
-                UNROLL for (int i = 0; i < LANES; i++) vec_store(out + (k + i) * columns + j, block[i]);
+                EACH (i, LANES) vec_store(out + (k + i) * columns + j, block[i]);
             } else {
                 for (int i = 0; i < n; i++) vec_store(out + (k + i) * columns + j, block[i]);
             }
@@ -62,32 +62,31 @@ INLINE void thin_columns(const int rows, const int blocks, int64_t width, int64_
     do {
         const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth : chunk + NACRE_GEMM_CHUNK;
         vec sum[THIN_ROWS][THIN_BLOCKS];
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < blocks; v++) sum[r][v] = vec_zero();
+        EACH (r, rows)
+            EACH (v, blocks) sum[r][v] = vec_zero();
         for (int64_t k = chunk; k < end; k += LANES) {
             const int64_t n = end - k < LANES ? end - k : LANES;
-            UNROLL for (int v = 0; v < blocks; v++) {
+            EACH (v, blocks) {
                 vec block[LANES];
                 load_block(block, x + v * LANES * x_j + k, x_j, (int)(width - v * LANES), n);
                 transpose(block);
                 if (n == LANES) {
-                    UNROLL for (int i = 0; i < LANES; i++)
-                        UNROLL for (int r = 0; r < rows; r++)
+                    EACH (i, LANES)
+                        EACH (r, rows)
                             sum[r][v] = vec_fma(vec_set(a[r * a_row + k + i]), block[i], sum[r][v]);
                 } else {
                     for (int i = 0; i < n; i++)
-                        UNROLL for (int r = 0; r < rows; r++)
+                        EACH (r, rows)
                             sum[r][v] = vec_fma(vec_set(a[r * a_row + k + i]), block[i], sum[r][v]);
                 }
             }
         }
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < blocks; v++)
-                total[r][v] = chunk ? vec_add(total[r][v], sum[r][v]) : sum[r][v];
+        EACH (r, rows)
+            EACH (v, blocks) total[r][v] = chunk ? vec_add(total[r][v], sum[r][v]) : sum[r][v];
         chunk += NACRE_GEMM_CHUNK;
     } while (chunk < depth);
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < blocks; v++)
+    EACH (r, rows)
+        EACH (v, blocks)
             if (width > v * LANES)
                 vec_store_n(c + r * c_row + v * LANES, (size_t)(width - v * LANES), total[r][v]);
 }
@@ -99,10 +98,17 @@ static void thin(int rows, int64_t columns, int64_t depth, const float *a, int64
         const int64_t width = columns - j < step ? columns - j : step;
         const float *from = x + j * x_j;
         switch (rows) {
-        case 1: thin_columns(1, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row); break;
-        case 2: thin_columns(2, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row); break;
-        case 3: thin_columns(3, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row); break;
-        default: thin_columns(4, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
+        case 1:
+            thin_columns(1, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
+            break;
+        case 2:
+            thin_columns(2, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
+            break;
+        case 3:
+            thin_columns(3, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
+            break;
+        default:
+            thin_columns(4, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
         }
     }
 }

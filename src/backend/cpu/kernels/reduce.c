@@ -7,11 +7,10 @@
         lanes a = lanes_set(identity);                                                             \
         int64_t i = 0;                                                                             \
         for (; i + SUM_LANES <= n; i += SUM_LANES)                                                 \
-            UNROLL for (int v = 0; v < SUM_VECS; v++)                                              \
-                a.v[v] = join_vec(a.v[v], vec_load(x + i + v * LANES));                            \
+            EACH (v, SUM_VECS) a.v[v] = join_vec(a.v[v], vec_load(x + i + v * LANES));             \
         if (i < n) {                                                                               \
             const lanes rest = lanes_load_or(x + i, n - i, identity);                              \
-            UNROLL for (int v = 0; v < SUM_VECS; v++) a.v[v] = join_vec(a.v[v], rest.v[v]);        \
+            EACH (v, SUM_VECS) a.v[v] = join_vec(a.v[v], rest.v[v]);                               \
         }                                                                                          \
         return join_tree(a);                                                                       \
     }
@@ -25,19 +24,18 @@ RUN(min_run, vec_minimum, lanes_min, INFINITY)
         for (int64_t j = 0; j < width; j += LANES) {                                               \
             const size_t count = (size_t)(width - j);                                              \
             vec a[SUM_LANES];                                                                      \
-            UNROLL for (int l = 0; l < SUM_LANES; l++) a[l] = vec_set(identity);                   \
+            EACH (l, SUM_LANES) a[l] = vec_set(identity);                                          \
             const float *from = x + j;                                                             \
             int64_t i = 0;                                                                         \
             if (count >= LANES) {                                                                  \
                 for (; i + SUM_LANES <= n; i += SUM_LANES, from += SUM_LANES * row)                \
-                    UNROLL for (int l = 0; l < SUM_LANES; l++)                                     \
-                        a[l] = join(a[l], vec_load(from + l * row));                               \
+                    EACH (l, SUM_LANES) a[l] = join(a[l], vec_load(from + l * row));               \
             }                                                                                      \
             for (; i < n; i++, from += row)                                                        \
                 a[i % SUM_LANES] = join(a[i % SUM_LANES], vec_load_n(from, count));                \
-            UNROLL for (int l = 0; l < 8; l++) a[l] = join(a[l], a[l + 8]);                        \
-            UNROLL for (int l = 0; l < 4; l++) a[l] = join(a[l], a[l + 4]);                        \
-            UNROLL for (int l = 0; l < 2; l++) a[l] = join(a[l], a[l + 2]);                        \
+            EACH (l, 8) a[l] = join(a[l], a[l + 8]);                                               \
+            EACH (l, 4) a[l] = join(a[l], a[l + 4]);                                               \
+            EACH (l, 2) a[l] = join(a[l], a[l + 2]);                                               \
             vec_store_n(out + j, count, join(a[0], a[1]));                                         \
         }                                                                                          \
     }
@@ -58,7 +56,8 @@ static int64_t argmax(int64_t n, const float *x) { return first(n, x, max_run(n,
 static int64_t argmin(int64_t n, const float *x) { return first(n, x, min_run(n, x)); }
 
 const nacre_reduce_kernels NACRE_AT_LEVEL(nacre_reduce_kernels) = {
-    .run = {[NACRE_REDUCE_SUM] = sum_run, [NACRE_REDUCE_MAX] = max_run, [NACRE_REDUCE_MIN] = min_run},
+    .run =
+        {[NACRE_REDUCE_SUM] = sum_run, [NACRE_REDUCE_MAX] = max_run, [NACRE_REDUCE_MIN] = min_run},
     .columns = {[NACRE_REDUCE_SUM] = sum_columns,
                 [NACRE_REDUCE_MAX] = max_columns,
                 [NACRE_REDUCE_MIN] = min_columns},

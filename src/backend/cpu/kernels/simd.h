@@ -17,10 +17,11 @@
 
 /* Full unrolling: arrays of vectors live in registers only when every index is a constant. */
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_ _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL _Pragma("GCC unroll 64")
+#define UNROLL_ _Pragma("GCC unroll 64")
 #endif
+#define EACH(i, n) UNROLL_ for (int i = 0; i < (n); i++)
 
 #if NACRE_LEVEL_AVX512
 #include <immintrin.h>
@@ -85,9 +86,7 @@ INLINE vec vec_load_or(const float *p, size_t n, float rest) {
     return _mm256_blendv_ps(_mm256_set1_ps(rest), _mm256_maskload_ps(p, first),
                             _mm256_castsi256_ps(first));
 }
-INLINE void vec_store_part(float *p, size_t n, vec a) {
-    _mm256_maskstore_ps(p, lanes_first(n), a);
-}
+INLINE void vec_store_part(float *p, size_t n, vec a) { _mm256_maskstore_ps(p, lanes_first(n), a); }
 INLINE vec vec_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 INLINE vec vec_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 INLINE vec vec_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
@@ -182,9 +181,7 @@ INLINE vec vec_load_or(const float *p, size_t n, float rest) {
     return vec_load(lane);
 }
 INLINE void vec_store_part(float *p, size_t n, vec a) { memcpy(p, &a, n * sizeof *p); }
-INLINE vec vec_select(mask m, vec yes, vec no) {
-    return (vec)((m & (ivec)yes) | (~m & (ivec)no));
-}
+INLINE vec vec_select(mask m, vec yes, vec no) { return (vec)((m & (ivec)yes) | (~m & (ivec)no)); }
 INLINE vec vec_add(vec a, vec b) { return a + b; }
 INLINE vec vec_sub(vec a, vec b) { return a - b; }
 INLINE vec vec_mul(vec a, vec b) { return a * b; }
@@ -233,8 +230,10 @@ INLINE vec vec_load_n(const float *p, size_t n) {
     return n >= LANES ? vec_load(p) : vec_load_part(p, n);
 }
 INLINE void vec_store_n(float *p, size_t n, vec a) {
-    if (n >= LANES) vec_store(p, a);
-    else vec_store_part(p, n, a);
+    if (n >= LANES)
+        vec_store(p, a);
+    else
+        vec_store_part(p, n, a);
 }
 
 /* Sixteen partial sums (or extremes), whatever the width: lane j of all sums of the library. */

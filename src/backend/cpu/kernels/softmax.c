@@ -10,7 +10,7 @@ static float row_max(int64_t n, const float *x) {
     lanes most = lanes_load_or(x, n, -INFINITY);
     for (int64_t i = SUM_LANES; i < n; i += SUM_LANES) {
         const lanes a = lanes_load_or(x + i, n - i, -INFINITY);
-        UNROLL for (int v = 0; v < SUM_VECS; v++) most.v[v] = vec_maximum(most.v[v], a.v[v]);
+        EACH (v, SUM_VECS) most.v[v] = vec_maximum(most.v[v], a.v[v]);
     }
     return lanes_max(most);
 }
@@ -20,7 +20,7 @@ INLINE float row_exp(int64_t n, const float *x, float most, float *out) {
     lanes sum = lanes_set(0.0f);
     for (int64_t i = 0; i < n; i += SUM_LANES) {
         lanes e = lanes_load_or(x + i, n - i, -INFINITY);
-        UNROLL for (int v = 0; v < SUM_VECS; v++) {
+        EACH (v, SUM_VECS) {
             e.v[v] = vec_exp(vec_sub(e.v[v], vec_set(most)));
             sum.v[v] = vec_add(sum.v[v], e.v[v]);
         }
@@ -64,9 +64,9 @@ static void softmax_backward(int64_t rows, int64_t n, const float *y, const floa
     for (int64_t r = 0; r < rows; r++, y += n, dy += n, out += n) {
         lanes sum = lanes_set(0.0f);
         for (int64_t i = 0; i < n; i += SUM_LANES) {
-            const lanes a = lanes_load_or(y + i, n - i, 0.0f), b = lanes_load_or(dy + i, n - i, 0.0f);
-            UNROLL for (int v = 0; v < SUM_VECS; v++)
-                sum.v[v] = vec_add(sum.v[v], vec_mul(a.v[v], b.v[v]));
+            const lanes a = lanes_load_or(y + i, n - i, 0.0f),
+                        b = lanes_load_or(dy + i, n - i, 0.0f);
+            EACH (v, SUM_VECS) sum.v[v] = vec_add(sum.v[v], vec_mul(a.v[v], b.v[v]));
         }
         const vec total = vec_set(lanes_sum(sum));
         for (int64_t i = 0; i < n; i += LANES) {
@@ -84,7 +84,7 @@ static void log_softmax_backward(int64_t rows, int64_t n, const float *y, const 
         lanes sum = lanes_set(0.0f);
         for (int64_t i = 0; i < n; i += SUM_LANES) {
             const lanes b = lanes_load_or(dy + i, n - i, 0.0f);
-            UNROLL for (int v = 0; v < SUM_VECS; v++) sum.v[v] = vec_add(sum.v[v], b.v[v]);
+            EACH (v, SUM_VECS) sum.v[v] = vec_add(sum.v[v], b.v[v]);
         }
         const vec total = vec_set(lanes_sum(sum));
         for (int64_t i = 0; i < n; i += LANES) {
@@ -102,16 +102,16 @@ typedef struct partial_sums {
 } partial_sums;
 
 INLINE void partial_zero(partial_sums *sums) {
-    UNROLL for (int l = 0; l < SUM_LANES; l++) sums->lane[l] = vec_zero();
+    EACH (l, SUM_LANES) sums->lane[l] = vec_zero();
 }
 INLINE void partial_add(partial_sums *sums, int64_t i, vec a) {
     sums->lane[i % SUM_LANES] = vec_add(sums->lane[i % SUM_LANES], a);
 }
 INLINE vec partial_total(partial_sums *sums) {
     vec *a = sums->lane;
-    UNROLL for (int l = 0; l < 8; l++) a[l] = vec_add(a[l], a[l + 8]);
-    UNROLL for (int l = 0; l < 4; l++) a[l] = vec_add(a[l], a[l + 4]);
-    UNROLL for (int l = 0; l < 2; l++) a[l] = vec_add(a[l], a[l + 2]);
+    EACH (l, 8) a[l] = vec_add(a[l], a[l + 8]);
+    EACH (l, 4) a[l] = vec_add(a[l], a[l + 4]);
+    EACH (l, 2) a[l] = vec_add(a[l], a[l + 2]);
     return vec_add(a[0], a[1]);
 }
 
@@ -121,8 +121,8 @@ INLINE vec column_max(int64_t n, int64_t stride, size_t count, const float *x) {
     return most;
 }
 
-static void softmax_columns(int64_t n, int64_t width, int64_t stride, const float *x, const float *dy,
-                            float *out) {
+static void softmax_columns(int64_t n, int64_t width, int64_t stride, const float *x,
+                            const float *dy, float *out) {
     (void)dy;
     for (int64_t j = 0; j < width; j += LANES) {
         const size_t count = (size_t)(width - j);
@@ -185,7 +185,8 @@ static void log_softmax_backward_columns(int64_t n, int64_t width, int64_t strid
         const size_t count = (size_t)(width - j);
         partial_sums sums;
         partial_zero(&sums);
-        for (int64_t i = 0; i < n; i++) partial_add(&sums, i, vec_load_n(dy + i * stride + j, count));
+        for (int64_t i = 0; i < n; i++)
+            partial_add(&sums, i, vec_load_n(dy + i * stride + j, count));
         const vec total = partial_total(&sums);
         for (int64_t i = 0; i < n; i++) {
             const int64_t at = i * stride + j;
@@ -210,7 +211,7 @@ static float loss_rows(int64_t n, const float *x, const float *target) {
         /* Padding: (most - most - log sum) * 0. */
         const lanes a = lanes_load_or(x + i, n - i, most);
         const lanes p = lanes_load_or(target + i, n - i, 0.0f);
-        UNROLL for (int v = 0; v < SUM_VECS; v++) {
+        EACH (v, SUM_VECS) {
             const vec logp = vec_sub(vec_sub(a.v[v], vec_set(most)), log_sum);
             sum.v[v] = vec_add(sum.v[v], vec_mul(p.v[v], logp));
         }
@@ -218,7 +219,8 @@ static float loss_rows(int64_t n, const float *x, const float *target) {
     return -lanes_sum(sum);
 }
 
-static void loss_index_backward(int64_t n, const float *x, int64_t target, float scale, float *out) {
+static void loss_index_backward(int64_t n, const float *x, int64_t target, float scale,
+                                float *out) {
     softmax(1, n, x, NULL, out);
     const float picked = target < 0 || target >= n ? 0.0f : out[target];
     for (int64_t i = 0; i < n; i += LANES) {
@@ -234,7 +236,7 @@ static void loss_rows_backward(int64_t n, const float *x, const float *target, f
     lanes sum = lanes_set(0.0f);
     for (int64_t i = 0; i < n; i += SUM_LANES) {
         const lanes p = lanes_load_or(target + i, n - i, 0.0f);
-        UNROLL for (int v = 0; v < SUM_VECS; v++) sum.v[v] = vec_add(sum.v[v], p.v[v]);
+        EACH (v, SUM_VECS) sum.v[v] = vec_add(sum.v[v], p.v[v]);
     }
     const vec total = vec_set(lanes_sum(sum));
     for (int64_t i = 0; i < n; i += LANES) {

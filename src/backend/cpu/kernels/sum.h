@@ -7,27 +7,29 @@
 
 INLINE lanes lanes_set(float x) {
     lanes a;
-    UNROLL for (int v = 0; v < SUM_VECS; v++) a.v[v] = vec_set(x);
+    EACH (v, SUM_VECS) a.v[v] = vec_set(x);
     return a;
 }
 INLINE lanes lanes_load(const float *p) {
     lanes a;
-    UNROLL for (int v = 0; v < SUM_VECS; v++) a.v[v] = vec_load(p + v * LANES);
+    EACH (v, SUM_VECS) a.v[v] = vec_load(p + v * LANES);
     return a;
 }
 /* The first n floats (all 16 when n is more), `rest` in the other lanes. */
 INLINE lanes lanes_load_or(const float *p, int64_t n, float rest) {
     if (n >= SUM_LANES) return lanes_load(p);
     lanes a = lanes_set(rest);
-    UNROLL for (int v = 0; v < SUM_VECS; v++) {
+    EACH (v, SUM_VECS) {
         const int64_t left = n - v * LANES;
-        if (left >= LANES) a.v[v] = vec_load(p + v * LANES);
-        else if (left > 0) a.v[v] = vec_load_or(p + v * LANES, (size_t)left, rest);
+        if (left >= LANES)
+            a.v[v] = vec_load(p + v * LANES);
+        else if (left > 0)
+            a.v[v] = vec_load_or(p + v * LANES, (size_t)left, rest);
     }
     return a;
 }
 INLINE void lanes_store_n(float *p, int64_t n, lanes a) {
-    UNROLL for (int v = 0; v < SUM_VECS; v++)
+    EACH (v, SUM_VECS)
         if (n > v * LANES) vec_store_n(p + v * LANES, (size_t)(n - v * LANES), a.v[v]);
 }
 
@@ -41,10 +43,10 @@ INLINE float plus(float a, float b) { return a + b; }
 #define LANES_TREE(name, join)                                                                     \
     INLINE float name(lanes a) {                                                                   \
         float lane[SUM_LANES];                                                                     \
-        UNROLL for (int v = 0; v < SUM_VECS; v++) vec_store(lane + v * LANES, a.v[v]);             \
-        UNROLL for (int j = 0; j < 8; j++) lane[j] = join(lane[j], lane[j + 8]);                   \
-        UNROLL for (int j = 0; j < 4; j++) lane[j] = join(lane[j], lane[j + 4]);                   \
-        UNROLL for (int j = 0; j < 2; j++) lane[j] = join(lane[j], lane[j + 2]);                   \
+        EACH (v, SUM_VECS) vec_store(lane + v * LANES, a.v[v]);                                    \
+        EACH (j, 8) lane[j] = join(lane[j], lane[j + 8]);                                          \
+        EACH (j, 4) lane[j] = join(lane[j], lane[j + 4]);                                          \
+        EACH (j, 2) lane[j] = join(lane[j], lane[j + 2]);                                          \
         return join(lane[0], lane[1]);                                                             \
     }
 LANES_TREE(lanes_sum, plus)

@@ -7,7 +7,7 @@
 /* block[i] = the first `n` of x + i * step, i < count; zeros elsewhere. */
 INLINE void load_block(vec block[LANES], const float *x, int64_t step, int count, int64_t n) {
     if (count >= LANES && n >= LANES) {
-        UNROLL for (int i = 0; i < LANES; i++) block[i] = vec_load(x + i * step);
+        EACH (i, LANES) block[i] = vec_load(x + i * step);
         return;
     }
     for (int i = 0; i < LANES; i++)
@@ -18,11 +18,13 @@ INLINE void load_block(vec block[LANES], const float *x, int64_t step, int count
 /* Pairs, fours, then 128-bit quarters: 16 + 16 + 16 + 16 shuffles. */
 INLINE void transpose(vec r[16]) {
     vec t[16];
-    UNROLL for (int i = 0; i < 16; i += 2) {
+    EACH (pair, 8) {
+        const int i = 2 * pair;
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
     }
-    UNROLL for (int i = 0; i < 16; i += 4) {
+    EACH (four, 4) {
+        const int i = 4 * four;
         const __m512d a = _mm512_castps_pd(t[i]), b = _mm512_castps_pd(t[i + 1]);
         const __m512d c = _mm512_castps_pd(t[i + 2]), d = _mm512_castps_pd(t[i + 3]);
         r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
@@ -30,13 +32,13 @@ INLINE void transpose(vec r[16]) {
         r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
         r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
     }
-    UNROLL for (int i = 0; i < 4; i++) {
+    EACH (i, 4) {
         t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
         t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
         t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
         t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
     }
-    UNROLL for (int i = 0; i < 4; i++) {
+    EACH (i, 4) {
         r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
         r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
         r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
@@ -46,21 +48,23 @@ INLINE void transpose(vec r[16]) {
 #elif NACRE_LEVEL_AVX2
 INLINE void transpose(vec r[8]) {
     vec t[8];
-    UNROLL for (int i = 0; i < 8; i += 2) {
+    EACH (pair, 4) {
+        const int i = 2 * pair;
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
     }
-    UNROLL for (int i = 0; i < 8; i += 4) {
+    EACH (four, 2) {
+        const int i = 4 * four;
         r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
         r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
         r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
         r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
     }
-    UNROLL for (int i = 0; i < 4; i++) {
+    EACH (i, 4) {
         t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
         t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
     }
-    UNROLL for (int i = 0; i < 8; i++) r[i] = t[i];
+    EACH (i, 8) r[i] = t[i];
 }
 #elif NACRE_LEVEL_NEON
 INLINE void transpose(vec r[4]) {
@@ -73,7 +77,7 @@ INLINE void transpose(vec r[4]) {
 #else
 INLINE void transpose(vec r[4]) {
     const vec a = r[0], b = r[1], c = r[2], d = r[3];
-    UNROLL for (int i = 0; i < 4; i++) r[i] = (vec){a[i], b[i], c[i], d[i]};
+    EACH (i, 4) r[i] = (vec){a[i], b[i], c[i], d[i]};
 }
 #endif
 

@@ -7,7 +7,8 @@
    Hutter's decoupled decay; the bias corrections are in rate and root. */
 INLINE void adam_vec(const nacre_adam_constants *c, vec *p, vec g, vec *m, vec *v) {
     *m = vec_add(vec_mul(vec_set(c->beta1), *m), vec_mul(vec_set(c->one_minus_beta1), g));
-    *v = vec_add(vec_mul(vec_set(c->beta2), *v), vec_mul(vec_set(c->one_minus_beta2), vec_mul(g, g)));
+    *v = vec_add(vec_mul(vec_set(c->beta2), *v),
+                 vec_mul(vec_set(c->one_minus_beta2), vec_mul(g, g)));
     const vec scale = vec_add(vec_mul(vec_sqrt(*v), vec_set(c->root)), vec_set(c->epsilon));
     const vec step = vec_div(vec_mul(vec_set(c->rate), *m), scale);
     *p = vec_sub(vec_mul(vec_set(c->keep), *p), step);
