@@ -1,0 +1,73 @@
+"""The mlp's training step in NumPy, gradients by hand. See harness.py.
+
+Threads are set by OPENBLAS_NUM_THREADS and its like, which bench/run sets.
+"""
+
+import numpy as np
+
+import harness
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+def adam(parameter, gradient, m, v, step):
+    """Kingma and Ba 2015, algorithm 1, in place."""
+    m *= np.float32(BETA1)
+    m += np.float32(1 - BETA1) * gradient
+    v *= np.float32(BETA2)
+    v += np.float32(1 - BETA2) * gradient * gradient
+    m_hat = m / np.float32(1 - BETA1**step)
+    v_hat = v / np.float32(1 - BETA2**step)
+    parameter -= np.float32(harness.LEARNING_RATE) * m_hat / (np.sqrt(v_hat) + np.float32(EPSILON))
+
+
+def forward(weights, biases, x):
+    """All layers' inputs, and the logits last."""
+    values = [x]
+    for weight, bias in zip(weights[:-1], biases[:-1]):
+        z = values[-1] @ weight
+        z += bias
+        values.append(np.maximum(z, 0, out=z))
+    values.append(values[-1] @ weights[-1] + biases[-1])
+    return values
+
+
+def cross_entropy(logits, y):
+    """The mean loss and its gradient (softmax - one_hot) / n."""
+    rows = np.arange(len(y))
+    z = logits - logits.max(1, keepdims=True)
+    powers = np.exp(z)
+    sums = powers.sum(1, keepdims=True)
+    loss = (np.log(sums[:, 0]) - z[rows, y]).mean()
+    gradient = powers / sums
+    gradient[rows, y] -= 1
+    return loss, gradient / np.float32(len(y))
+
+
+def prepare(arrays, x, y):
+    weights = [arrays[n + ".weight"].T.copy() for n in harness.LAYERS]
+    biases = [arrays[n + ".bias"].copy() for n in harness.LAYERS]
+    state = [(np.zeros_like(p), np.zeros_like(p)) for p in weights + biases]
+    steps = 0
+
+    def step():
+        nonlocal steps
+        steps += 1
+        values = forward(weights, biases, x)
+        loss, delta = cross_entropy(values[-1], y)
+        gradients = [None] * (2 * len(weights))
+        for i in reversed(range(len(weights))):
+            gradients[i] = values[i].T @ delta
+            gradients[len(weights) + i] = delta.sum(0)
+            if i:
+                delta = delta @ weights[i].T
+                delta *= values[i] > 0
+        for parameter, gradient, (m, v) in zip(weights + biases, gradients, state):
+            adam(parameter, gradient, m, v, steps)
+        return loss
+
+    return step
+
+
+if __name__ == "__main__":
+    harness.main(prepare, np.__version__)

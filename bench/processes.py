@@ -1,0 +1,108 @@
+"""Processes of Nacre and of the peers: started pinned, timed from outside, spoken to."""
+
+import json
+import os
+import subprocess
+import time
+
+import machine
+
+
+class Failure(Exception):
+    """A process that did not do what it was started for; the text says why."""
+
+
+def _words(command):
+    return os.path.basename(command[0]) + " " + " ".join(os.path.basename(w) for w in command[1:3])
+
+
+def _failure(command, code, errors):
+    lines = [line for line in errors.splitlines() if line.strip()]
+    return Failure(
+        f"{_words(command)}: exit code {code}: {lines[-1].strip() if lines else 'no message'}"
+    )
+
+
+class Outcome:
+    """What a finished process printed, when (seconds since its start), and what it took."""
+
+    def __init__(self, lines, times, seconds, usage):
+        self.lines, self.times, self.seconds = lines, times, seconds
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        self.peak_rss_bytes = usage.ru_maxrss * (1 if os.uname().sysname == "Darwin" else 1024)
+
+
+def run(command, threads, cpus, error_file, allowed=(0,)):
+    """Runs to the end, noting the time of each line on stdout; error_file takes stderr."""
+    with open(error_file, "w+", encoding="utf-8", errors="replace") as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=machine.process_environment(threads),
+            preexec_fn=machine.pin_to(cpus),
+        )
+        lines, times = [], []
+        for line in process.stdout:
+            times.append(time.perf_counter() - start)
+            lines.append(line.rstrip("\n"))
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        process.stdout.close()
+        if process.returncode not in allowed:
+            errors.seek(0)
+            raise _failure(command, process.returncode, errors.read())
+    return Outcome(lines, times, seconds, usage)
+
+
+def run_json(command, threads, cpus, error_file, allowed=(0,)):
+    """The same for a process that prints one object: (object, outcome)."""
+    outcome = run(command, threads, cpus, error_file, allowed)
+    try:
+        return json.loads("\n".join(outcome.lines)), outcome
+    except ValueError:
+        raise Failure(f"{_words(command)}: its output is not one JSON object") from None
+
+
+class Peer:
+    """A peer that lives through all rounds, so that they can be short; it sleeps in between."""
+
+    def __init__(self, command, threads, cpus, error_file):
+        self._command = command
+        self._errors = open(error_file, "w+", encoding="utf-8", errors="replace")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=machine.process_environment(threads),
+            preexec_fn=machine.pin_to(cpus),
+        )
+        self.version = self._read()["version"]
+
+    def _read(self):
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            self._errors.seek(0)
+            raise _failure(self._command, code, self._errors.read())
+        return json.loads(line)
+
+    def time_steps(self, batch, seconds):
+        try:
+            self._process.stdin.write(json.dumps({"batch": batch, "seconds": seconds}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # reading says why
+        return self._read()
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
