@@ -2,9 +2,9 @@
 #ifndef NACRE_OPS_COMMON_H
 #define NACRE_OPS_COMMON_H
 
-#include "ops/ops.h"
 #include "base/error.h"
 #include "ops/attrs.h"
+#include "ops/ops.h"
 #include "record/record.h"
 #include <nacre/ops.h>
 

@@ -3,8 +3,8 @@
 #ifndef NACRE_TESTS_OPS_CASES_H
 #define NACRE_TESTS_OPS_CASES_H
 
-#include "ops/ops.h"
 #include "ops/common.h"
+#include "ops/ops.h"
 #include "ops/update.h"
 #include <nacre/nacre.h>
 
