@@ -85,23 +85,87 @@ nacre_plan *nacre_plan_for(nacre_planner *planner, nacre_thread *thread) {
 
 /* ---- before the first effect ---- */
 
-static nacre_status check_leaves(const nacre_work *work) {
+static const nacre_value *stale_leaf(const nacre_work *work) {
     for (size_t i = 0; i < work->leaves.count; i++) {
         const nacre_value *leaf = work->leaves.items[i];
-        if (leaf->version == leaf->storage->version) {
-            continue;
+        if (leaf->version != leaf->storage->version) {
+            return leaf;
         }
-        for (size_t k = 0; k < work->records.count; k++) { /* who wants it: only to say so */
-            const nacre_record *r = work->records.items[k];
-            for (int n = 0; n < r->inputs; n++) {
-                if (r->in[n] == leaf) {
-                    return nacre_value_check(leaf, r);
-                }
+    }
+    return NULL;
+}
+
+/* NACRE_STALE, naming the record that wants the leaf. */
+static nacre_status stale_error(const nacre_list *recorded, const nacre_value *leaf) {
+    for (size_t i = 0; i < recorded->count; i++) {
+        const nacre_record *r = recorded->items[i];
+        for (int k = 0; k < r->inputs; k++) {
+            if (r->in[k] == leaf) {
+                return nacre_value_check(leaf, r);
             }
         }
-        return nacre_value_check(leaf, NULL);
+    }
+    return nacre_value_check(leaf, NULL);
+}
+
+/* Marks what cannot be computed any more: its inputs, or theirs, were overwritten. In program order. */
+static void mark_stale(const nacre_list *recorded) {
+    for (size_t i = 0; i < recorded->count; i++) {
+        nacre_record *r = recorded->items[i];
+        for (int k = 0; k < r->inputs; k++) {
+            const nacre_value *in = r->in[k];
+            if (in && (in->storage ? in->version != in->storage->version : in->record->mark == 0)) {
+                r->mark = 0;
+            }
+        }
+    }
+}
+
+static bool is_marked(const nacre_tensor *t) {
+    return t->value && !t->value->storage && t->value->record->mark == 0;
+}
+
+/* An assignment that needs an overwritten value fails the evaluation, and so does a value that was asked for.
+   What only happened to be pending waits until somebody asks for it: the rest can run. */
+static nacre_status set_stale_aside(nacre_work *work, nacre_thread *thread, const nacre_value *leaf,
+                                    nacre_tensor *const *tensors, size_t count) {
+    const nacre_list *recorded = work->frame ? &work->expanded : &work->records;
+    nacre_work_finish(work);
+    mark_stale(recorded);
+    for (const nacre_tensor *t = thread->dirty; t; t = t->dirty_next) {
+        if (is_marked(t)) {
+            nacre_status status = stale_error(recorded, leaf);
+            nacre_rollback(thread);
+            return status;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (is_marked(tensors[i])) {
+            return stale_error(recorded, leaf);
+        }
+    }
+    for (size_t i = 0; i < recorded->count; i++) {
+        nacre_record *r = recorded->items[i];
+        if (r->mark == 0) {
+            r->executed = true;
+            nacre_pending_remove(r);
+        }
     }
     return NACRE_OK;
+}
+
+/* The work, without anything stale. */
+static nacre_status gather(nacre_planner *planner, nacre_thread *thread,
+                           nacre_tensor *const *tensors, size_t count) {
+    nacre_work *work = &planner->work;
+    const nacre_backend_table *backend = nacre_thread_backend(thread);
+    nacre_status status = nacre_work_gather(work, thread, backend, tensors, count);
+    const nacre_value *leaf = status == NACRE_OK ? stale_leaf(work) : NULL;
+    if (!leaf) {
+        return status;
+    }
+    status = set_stale_aside(work, thread, leaf, tensors, count);
+    return status == NACRE_OK ? nacre_work_gather(work, thread, backend, tensors, count) : status;
 }
 
 /* A value that others still hold does not change when its variable moves on: they get a copy. */
@@ -221,15 +285,13 @@ static void release_storages(nacre_planner *planner) {
 static nacre_status evaluate(nacre_planner *planner, nacre_thread *thread,
                              nacre_tensor *const *tensors, size_t count) {
     nacre_work *work = &planner->work;
-    nacre_status status =
-        nacre_work_gather(work, thread, nacre_thread_backend(thread), tensors, count);
+    nacre_status status = gather(planner, thread, tensors, count);
     if (status != NACRE_OK || work->roots.count == 0) {
         return status;
     }
-    status = check_leaves(work);
-    nacre_plan *plan = status == NACRE_OK ? nacre_plan_for(planner, thread) : NULL;
+    nacre_plan *plan = nacre_plan_for(planner, thread);
     if (!plan) {
-        return status != NACRE_OK ? status : nacre_error_code();
+        return nacre_error_code();
     }
     if (planner->explain_to) {
         *planner->explain_to = nacre_explain_plan(plan, planner, thread);
@@ -268,7 +330,7 @@ nacre_status nacre_evaluate_now(nacre_tensor *const *tensors, size_t count) {
     release_storages(planner);
     thread->evaluating = false;
     /* A stale value that was asked for is its asker's fault; anything else would fail again and again. */
-    if (status != NACRE_OK && !(status == NACRE_STALE && count > 0)) {
+    if (status != NACRE_OK && status != NACRE_STALE) {
         nacre_rollback(thread);
     }
     return status;

@@ -58,7 +58,9 @@ nacre_tensor *nacre_requires_grad(nacre_tensor *t, bool wanted) {
     return t;
 }
 
-bool nacre_has_requires_grad(const nacre_tensor *t) { return t->value && t->value->needs_grad; }
+bool nacre_has_requires_grad(const nacre_tensor *t) {
+    return t->value && t->value->needs_grad && !t->plain;
+}
 
 bool nacre_has_grad(const nacre_tensor *t) { return t->gradient && t->gradient->slot_set; }
 
@@ -218,12 +220,14 @@ static bool collect(pass *p, nacre_value *const *starts, size_t count) {
     for (size_t i = 0; i < p->count; i++) {
         nacre_record *record = p->order[i];
         for (int k = 0; k < record->inputs; k++) {
-            if (record->in[k] && !visit(p, record->in[k])) {
+            if (record->in[k] && record->wants >> k & 1 && !visit(p, record->in[k])) {
                 return false;
             }
         }
     }
-    qsort(p->order, p->count, sizeof *p->order, newest_first);
+    if (p->count > 0) {
+        qsort(p->order, p->count, sizeof *p->order, newest_first);
+    }
     return true;
 }
 
@@ -314,12 +318,20 @@ static nacre_status apply_rule(pass *p, nacre_record *record) {
     for (int i = 0; i < record->inputs; i++) {
         if (record->in[i]) {
             g.in[i] = nacre_tensor_for(record->in[i]);
-            g.wanted[i] = record->in[i]->needs_grad;
+            bool wants = record->wants >> i & 1;
+            g.in[i]->plain = !wants && !g.in[i]->immortal;
+            g.wanted[i] = wants && record->in[i]->needs_grad;
         }
     }
     for (int i = 0; i < record->outputs; i++) {
         if (record->op->gradient_reads & NACRE_READS_OUT(i)) {
             g.out[i] = nacre_tensor_for(&record->out[i]);
+        }
+    }
+    /* A handle that could not be made has no shape: a rule would sum to the wrong one. */
+    for (int i = 0; i < NACRE_MAX_INPUTS; i++) {
+        if ((g.in[i] && g.in[i]->error) || (i < NACRE_MAX_OUTPUTS && g.out[i] && g.out[i]->error)) {
+            return nacre_error_code() ? nacre_error_code() : NACRE_OUT_OF_MEMORY;
         }
     }
     nacre_status status = NACRE_OK;
@@ -367,7 +379,7 @@ static nacre_status check_output(const nacre_tensor *y, const char *what, const 
     if (y->error) {
         return nacre_fail(y->error->status, "%s", y->error->text);
     }
-    if (!y->value || !y->value->needs_grad) {
+    if (!nacre_has_requires_grad(y)) {
         return nacre_fail_at(NACRE_INVALID_STATE, file, line,
                              "%s: the tensor does not depend on any that wants a gradient", what);
     }

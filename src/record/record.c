@@ -91,7 +91,9 @@ static nacre_record *make_record(nacre_thread *thread, const nacre_recording *re
         record->in[i] = in;
         if (in) {
             nacre_value_add_reader(in);
-            needs_grad |= in->needs_grad;
+            bool wants = in->needs_grad && !recording->in[i]->plain;
+            record->wants |= (unsigned char)(wants << i);
+            needs_grad |= wants;
         }
     }
     record->needs_grad = needs_grad && !thread->no_grad && !(op->flags & NACRE_OP_NO_GRADIENT);

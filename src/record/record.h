@@ -39,6 +39,7 @@ typedef struct nacre_record {
     bool differentiated; /* a backward pass has recorded its gradient */
     bool executed;       /* an evaluation has run it */
     bool shared;         /* computed: other threads may count references too */
+    unsigned char wants; /* bit i: when this was recorded, input i wanted a gradient */
     nacre_word attrs[NACRE_MAX_ATTRS];
     const char *file;
     int line;
@@ -57,6 +58,8 @@ struct nacre_tensor {
     nacre_value *value;   /* NULL: an error tensor, or an empty gradient slot */
     nacre_message *error; /* NULL: none */
     bool wants_grad;
+    bool
+        plain; /* its value was assigned to a variable that wants a gradient: this handle still does not */
     nacre_storage *variable; /* where assignments go: fixed for life; NULL until needed */
     nacre_tensor *gradient;  /* slot, retained; NULL: wants none */
     nacre_tensor *dirty_previous, *dirty_next; /* assignments not evaluated yet */
@@ -142,6 +145,8 @@ void nacre_value_bind(nacre_value *value, nacre_storage *storage);
 /* Cuts a computed record off what it was made from. */
 void nacre_record_cut(nacre_record *record);
 void nacre_pending_remove(nacre_record *record);
+/* Back into the list, at its place in program order. */
+void nacre_pending_insert(nacre_thread *thread, nacre_record *record);
 
 /* ---- variables: tensors whose value is reassigned ---- */
 

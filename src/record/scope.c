@@ -172,16 +172,15 @@ static void move_out(nacre_thread *thread, nacre_tensor *t) {
 
 nacre_tensor *nacre_keep(nacre_tensor *t) {
     nacre_thread *thread = nacre_this_thread();
-    if (!thread || t->immortal) {
+    if (!thread || !t || t->immortal) {
         return t;
     }
     move_out(thread, t);
     if (t->value && !t->value->storage) {
-        if (t->value->record->executed) {
-            nacre_evaluate_now(&t, 1);
-        } else {
-            t->value->wanted = thread->kept = true;
+        if (!t->value->record->owner) { /* ran before, and was not stored then */
+            nacre_pending_insert(thread, t->value->record);
         }
+        t->value->wanted = thread->kept = true;
     }
     return t;
 }

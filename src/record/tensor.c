@@ -177,6 +177,7 @@ static void replace_value(nacre_tensor *t, nacre_value *value) {
     nacre_value *old = t->value;
     nacre_value_add_handle(value);
     t->value = value;
+    t->plain = false;
     if (t->gradient && !value->accumulator) {
         value->accumulator = nacre_retain(t->gradient);
         value->needs_grad = t->wants_grad;
@@ -193,33 +194,46 @@ static bool is_leaf(const nacre_value *value) { return value->record->op == &nac
 
 /* The value that v's assignment is stored from: v's own where nobody has it yet, else a copy. The copy is
    never computed eagerly: it is computed into the variable. */
-static nacre_value *fresh_value(nacre_thread *thread, nacre_tensor *v, const char *file, int line) {
+static nacre_value *fresh_value(nacre_thread *thread, const nacre_tensor *t, nacre_tensor *v,
+                                const char *file, int line) {
     nacre_value *value = v->value;
+    /* Back-propagation tells values apart, not handles: t must not stand in v's history, and as a leaf that wants
+       a gradient it shares its value with no handle that could not be told (see nacre_rebind). */
+    bool leaf = t->gradient != NULL;
+    bool shareable = !value->needs_grad &&
+                     (!leaf || atomic_load_explicit(&value->handles, memory_order_relaxed) == 1);
     if (!value->storage && !value->variable && !value->accumulator && !value->record->executed) {
-        return value;
+        if (shareable) {
+            return value;
+        }
+        value->wanted = true;
     }
-    bool eager = thread->eager;
+    bool eager = thread->eager, no_grad = thread->no_grad;
     thread->eager = false;
+    thread->no_grad = no_grad || leaf;
     nacre_tensor *copy = nacre_record_one(&(nacre_recording){
         .op = &nacre_op_copy, .inputs = 1, .in = {v}, .file = file, .line = line});
     thread->eager = eager;
+    thread->no_grad = no_grad;
     return copy->value;
 }
 
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line) {
     nacre_thread *thread = nacre_this_thread();
     nacre_scope frame = nacre_frame_begin();
-    nacre_value *value = fresh_value(thread, v, file, line);
+    nacre_value *value = fresh_value(thread, t, v, file, line);
     nacre_value *old = t->value;
     if (value) {
-        /* A computed value that nobody else holds becomes the variable's memory. */
+        /* A computed value that nobody else holds becomes the variable's memory, unless it is another's. */
         if (!t->variable && old && old->storage &&
-            atomic_load_explicit(&old->handles, memory_order_relaxed) == 1) {
+            atomic_load_explicit(&old->handles, memory_order_relaxed) == 1 &&
+            atomic_load_explicit(&old->storage->refs, memory_order_relaxed) == 1) {
             t->variable = nacre_storage_retain(old->storage);
         }
         dirty_add(thread, t);
         replace_value(t, value);
         value->variable = t;
+        v->plain |= value == v->value && t->gradient;
     }
     nacre_frame_end(frame, NULL, 0);
     if (!value) {

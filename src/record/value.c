@@ -41,6 +41,19 @@ void nacre_pending_remove(nacre_record *record) {
     thread->pending--;
 }
 
+void nacre_pending_insert(nacre_thread *thread, nacre_record *record) {
+    nacre_record *before = thread->last;
+    while (before && before->sequence > record->sequence) {
+        before = before->previous;
+    }
+    record->owner = thread;
+    record->previous = before;
+    record->next = before ? before->next : thread->first;
+    *(before ? &before->next : &thread->first) = record;
+    *(record->next ? &record->next->previous : &thread->last) = record;
+    thread->pending++;
+}
+
 static void value_clear(nacre_value *value) {
     if (value->storage) {
         if (value->storage->holder == value) {
@@ -120,6 +133,9 @@ void nacre_record_cut(nacre_record *record) {
 void nacre_value_bind(nacre_value *value, nacre_storage *storage) {
     nacre_storage_retain(storage);
     if (value->storage) {
+        if (value->storage->holder == value) {
+            value->storage->holder = NULL;
+        }
         nacre_storage_release(value->storage);
     }
     value->storage = storage;
