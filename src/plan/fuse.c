@@ -69,11 +69,21 @@ static bool is_made_in(const fusion *f, const group *g, int id) {
     return maker >= 0 && f->group_of[maker] == (int)(g - f->groups);
 }
 
+static bool reads_through_view(const fusion *f, const plan_step *step, int base) {
+    for (int i = 0; i < step->inputs; i++) {
+        if (f->plan->values[step->in[i]].base == base && step->in[i] != base) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Every input that lies in the group must be read as it is, not through a view. */
 static bool reads_plainly(const fusion *f, const group *g, const plan_step *step) {
     for (int i = 0; i < step->inputs; i++) {
         int base = f->plan->values[step->in[i]].base;
-        if (base != step->in[i] && is_made_in(f, g, base)) {
+        bool inside = base == product_of(f, g) || is_made_in(f, g, base);
+        if (inside && reads_through_view(f, step, base)) {
             return false;
         }
     }
@@ -114,7 +124,7 @@ static void fold_product(fusion *f, group *g, const plan_step *step) {
         int id = step->in[i], maker = f->maker[id];
         if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] || f->read_outside[id] ||
             !plan->backend->takes_epilogue(plan->steps[maker].op) ||
-            !same_shape(plan, id, step->out[0])) {
+            !same_shape(plan, id, step->out[0]) || reads_through_view(f, step, id)) {
             continue;
         }
         g->product = maker;

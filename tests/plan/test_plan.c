@@ -119,6 +119,23 @@ static void chains_fuse_and_products_take_bias_and_activation(void **state) {
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
+static void a_product_read_through_a_view_is_not_folded(void **state) {
+    (void)state;
+    nacre_tensor *a = matrix(5, 5, 1), *b = matrix(5, 5, 2);
+    float together[25], alone[25];
+    for (int relu = 0; relu < 2; relu++) {
+        nacre_tensor *h = nacre_matmul(a, b), *first = relu ? nacre_f_relu(h) : h;
+        nacre_tensor *sum = nacre_add(first, nacre_transpose(h, 0, 1));
+        assert_int_equal(nacre_copy_to(sum, together, sizeof together), NACRE_OK);
+        h = nacre_matmul(a, b);
+        assert_int_equal(nacre_eval(h), NACRE_OK);
+        first = relu ? nacre_f_relu(h) : h;
+        sum = nacre_add(first, nacre_transpose(h, 0, 1));
+        assert_int_equal(nacre_copy_to(sum, alone, sizeof alone), NACRE_OK);
+        assert_memory_equal(together, alone, sizeof alone);
+    }
+}
+
 static void the_explained_peak_is_the_arena_s_high_water_mark(void **state) {
     (void)state;
     nacre_tensor *a = matrix(300, 300, 1);
@@ -252,6 +269,7 @@ int main(void) {
         cmocka_unit_test(a_hundred_replays_allocate_nothing),
         cmocka_unit_test(unused_work_is_dropped),
         cmocka_unit_test(chains_fuse_and_products_take_bias_and_activation),
+        cmocka_unit_test(a_product_read_through_a_view_is_not_folded),
         cmocka_unit_test(the_explained_peak_is_the_arena_s_high_water_mark),
         cmocka_unit_test(explaining_runs_nothing),
         cmocka_unit_test(a_bad_index_changes_no_variable),
