@@ -197,7 +197,9 @@ void nacre_cli_curves_draw(const nacre_cli_curve *curve, const nacre_epoch_repor
     double low = 0, high = 0;
     epoch_range(epochs, count, false, &low, &high);
     for (int i = 0; i < curve->points; i++) {
-        high = fmax(high, curve->mean[i]);
+        if (curve->mean[i] > high) {
+            high = curve->mean[i];
+        }
     }
     set_range(&loss, 0, high);
     low = 1;

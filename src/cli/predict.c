@@ -51,7 +51,9 @@ enum { PIXELS = 28 * 28, MOST_CLASSES = 64 };
 static void softmax(const float *logits, int64_t count, double *probabilities) {
     double highest = -INFINITY, sum = 0;
     for (int64_t i = 0; i < count; i++) {
-        highest = fmax(highest, logits[i]);
+        if (logits[i] > highest) {
+            highest = logits[i];
+        }
     }
     for (int64_t i = 0; i < count; i++) {
         probabilities[i] = exp(logits[i] - highest);
