@@ -33,8 +33,10 @@ typedef struct nacre_onecycle_options {
     double warmup;    /* share of the steps that rise; default 0.3 */
     double start_div; /* first rate is peak / start_div; default 25 */
     double final_div; /* last rate is first / final_div; default 1e4 */
+    bool three_phase; /* down to the first rate as fast as up, then slowly to the last */
 } nacre_onecycle_options;
-/* Cosine up to the peak, then cosine down (Smith and Topin 2019; PyTorch's OneCycleLR). */
+/* Cosine up to the peak, then cosine down. With .three_phase the cycle ends after twice the warmup, and the rest
+   of the run anneals from the first rate to the last (Smith and Topin 2019; PyTorch's OneCycleLR has both). */
 NACRE_API nacre_schedule *nacre_onecycle_at(const nacre_onecycle_options *options);
 
 /* ---- optimisers ---- */

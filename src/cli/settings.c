@@ -389,7 +389,9 @@ nacre_model *nacre_cli_make_model(const nacre_cli_recipe *recipe,
                                      ? nacre_sgd(.lr = lr, .momentum = settings->momentum)
                                      : nacre_adam(.lr = lr);
     nacre_schedule *schedule =
-        settings->schedule == NACRE_CLI_CONSTANT ? nacre_constant() : nacre_onecycle(.warmup = 0.3);
+        settings->schedule == NACRE_CLI_CONSTANT
+            ? nacre_constant()
+            : nacre_onecycle(.warmup = 0.2, .start_div = 16, .three_phase = true);
     /* A failure of these is the optimiser's own status, which the model takes over. */
     nacre_optimizer_set_schedule(optimizer, schedule, total_steps > 0 ? total_steps : 1);
     nacre_optimizer_clip_norm(optimizer, settings->clip_norm);

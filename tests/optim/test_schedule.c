@@ -22,6 +22,8 @@ static void onecycle_is_pytorchs(void **state) {
     check(nacre_onecycle(0), 0.004, golden_onecycle_20[0], 20);
     check(nacre_onecycle(.warmup = 0.5, .start_div = 10, .final_div = 100), 1, golden_onecycle_7[0],
           7);
+    check(nacre_onecycle(.warmup = 0.2, .start_div = 16, .three_phase = true), 0.004,
+          golden_onecycle_three[0], 30);
 }
 
 static void constant_is_constant(void **state) {
@@ -37,10 +39,12 @@ static void runs_of_any_length_have_finite_rates(void **state) {
     (void)state;
     nacre_schedule *schedule = nacre_onecycle(0), *no_warmup = nacre_onecycle(.warmup = NACRE_ZERO);
     nacre_schedule *all_warmup = nacre_onecycle(.warmup = 1);
+    nacre_schedule *three = nacre_onecycle(.warmup = 0.2, .three_phase = true);
+    nacre_schedule *all_cycle = nacre_onecycle(.warmup = 0.5, .three_phase = true);
     for (int64_t total = 0; total < 40; total++) {
         for (int64_t step = 0; step < total + 5; step++) {
-            nacre_schedule *each[] = {schedule, no_warmup, all_warmup};
-            for (int i = 0; i < 3; i++) {
+            nacre_schedule *each[] = {schedule, no_warmup, all_warmup, three, all_cycle};
+            for (int i = 0; i < 5; i++) {
                 double rate = nacre_schedule_rate(each[i], 1, step, total);
                 assert_true(isfinite(rate) && rate > 0 && rate <= 1);
             }
@@ -52,6 +56,8 @@ static void runs_of_any_length_have_finite_rates(void **state) {
     nacre_schedule_free(schedule);
     nacre_schedule_free(no_warmup);
     nacre_schedule_free(all_warmup);
+    nacre_schedule_free(three);
+    nacre_schedule_free(all_cycle);
 }
 
 static void an_optimizer_follows_its_schedule(void **state) {
