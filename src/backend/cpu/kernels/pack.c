@@ -13,21 +13,37 @@ static void panel_of_rows(int64_t depth, int width, int columns, const float *x,
     }
 }
 
-/* LANES x LANES blocks, transposed in registers. */
+/* LANES x LANES blocks, transposed in registers. At the edges through a copy padded with zeros: a loop of
+   unknown length over the registers would put them into memory for every block. */
+INLINE void whole_block(const float *x, int64_t x_j, int64_t columns, float *out) {
+    vec block[LANES];
+    load_columns(block, x, x_j);
+    UNKNOWN(columns);
+    EACH (i, LANES) {
+        vec_store(out, block[i]);
+        out += columns;
+    }
+}
+
+static __attribute__((noinline)) void edge_block(int64_t depth, int width, int columns,
+                                                 const float *x, int64_t x_j, float *out) {
+    float padded[LANES * LANES], turned[LANES * LANES];
+    pad_block(padded, x, x_j, width, depth);
+    whole_block(padded, LANES, LANES, turned);
+    for (int64_t i = 0; i < depth && i < LANES; i++)
+        vec_store(out + i * columns, vec_load(turned + i * LANES));
+}
+
 static void panel_of_columns(int64_t depth, int width, int columns, const float *x, int64_t x_j,
                              float *out) {
-    for (int j = 0; j < columns; j += LANES) {
-        const int left = width - j;
-        for (int64_t k = 0; k < depth; k += LANES) {
-            vec block[LANES];
-            load_block(block, x + j * x_j + k, x_j, left, depth - k);
-            transpose(block);
-            const int64_t n = depth - k < LANES ? depth - k : LANES;
-            if (n == LANES) {
-                EACH (i, LANES) vec_store(out + (k + i) * columns + j, block[i]);
-            } else {
-                for (int i = 0; i < n; i++) vec_store(out + (k + i) * columns + j, block[i]);
-            }
+    for (int64_t k = 0; k < depth; k += LANES) {
+        for (int j = 0; j < columns; j += LANES) {
+            const float *from = x + j * x_j + k;
+            float *to = out + k * columns + j;
+            if (width - j >= LANES && depth - k >= LANES)
+                whole_block(from, x_j, columns, to);
+            else
+                edge_block(depth - k, width - j, columns, from, x_j, to);
         }
     }
 }
@@ -50,45 +66,66 @@ static void panel(int64_t depth, int width, int columns, const float *x, int64_t
 /* ---- thin products ---- */
 
 #define THIN_ROWS 4
-/* Columns in flight: enough independent chains to hide the latency of fma. */
-#define THIN_BLOCKS (32 / LANES > 2 ? 2 : 32 / LANES)
+/* Blocks of columns in flight: independent chains that hide the latency of fma. */
+#define THIN_BLOCKS 4
 
-/* c[r, 0 .. LANES * blocks) for the whole depth; `width` columns are there. */
-INLINE void thin_columns(const int rows, const int blocks, int64_t width, int64_t depth,
-                         const float *a, int64_t a_row, const float *x, int64_t x_j, float *c,
-                         int64_t c_row) {
-    vec total[THIN_ROWS][THIN_BLOCKS];
+/* sum += a[k .. k + LANES) . block, for each row. */
+INLINE void thin_block(const int rows, const float *a, int64_t a_row, const float *x, int64_t x_j,
+                       vec sum[THIN_ROWS]) {
+    vec block[LANES];
+    load_columns(block, x, x_j);
+    EACH (i, LANES)
+        EACH (r, rows) sum[r] = vec_fma(vec_set(a[r * a_row + i]), block[i], sum[r]);
+}
+
+/* The same where fewer than LANES columns, or elements of the chunk (n), are left. */
+static __attribute__((noinline)) void thin_edge(int rows, int64_t n, const float *a, int64_t a_row,
+                                                const float *x, int64_t x_j, int64_t width,
+                                                vec sum[THIN_ROWS]) {
+    float padded[LANES * LANES], turned[LANES * LANES];
+    pad_block(padded, x, x_j, width, n);
+    if (rows == 1 && n >= LANES) {
+        thin_block(1, a, a_row, padded, LANES, sum);
+        return;
+    }
+    whole_block(padded, LANES, LANES, turned);
+    for (int r = 0; r < rows; r++)
+        for (int64_t i = 0; i < n && i < LANES; i++)
+            sum[r] = vec_fma(vec_set(a[r * a_row + i]), vec_load(turned + i * LANES), sum[r]);
+}
+
+/* c[r, 0 .. width), width <= LANES * blocks, for the whole depth. */
+INLINE void thin_columns(const int rows, int64_t width, int64_t depth, const float *a,
+                         int64_t a_row, const float *x, int64_t x_j, float *c, int64_t c_row) {
+    vec total[THIN_BLOCKS][THIN_ROWS];
     int64_t chunk = 0;
     do {
         const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth : chunk + NACRE_GEMM_CHUNK;
-        vec sum[THIN_ROWS][THIN_BLOCKS];
-        EACH (r, rows)
-            EACH (v, blocks) sum[r][v] = vec_zero();
-        for (int64_t k = chunk; k < end; k += LANES) {
-            const int64_t n = end - k < LANES ? end - k : LANES;
-            EACH (v, blocks) {
-                vec block[LANES];
-                load_block(block, x + v * LANES * x_j + k, x_j, (int)(width - v * LANES), n);
-                transpose(block);
-                if (n == LANES) {
-                    EACH (i, LANES)
-                        EACH (r, rows)
-                            sum[r][v] = vec_fma(vec_set(a[r * a_row + k + i]), block[i], sum[r][v]);
-                } else {
-                    for (int i = 0; i < n; i++)
-                        EACH (r, rows)
-                            sum[r][v] = vec_fma(vec_set(a[r * a_row + k + i]), block[i], sum[r][v]);
-                }
+        const bool whole = width == THIN_BLOCKS * LANES;
+        vec sum[THIN_BLOCKS][THIN_ROWS];
+        EACH (v, THIN_BLOCKS)
+            EACH (r, rows) sum[v][r] = vec_zero();
+        int64_t k = chunk;
+        for (; whole && k + LANES <= end; k += LANES)
+            EACH (v, THIN_BLOCKS)
+                thin_block(rows, a + k, a_row, x + v * LANES * x_j + k, x_j, sum[v]);
+        for (; k < end; k += LANES)
+            EACH (v, THIN_BLOCKS) {
+                vec edge[THIN_ROWS];
+                EACH (r, rows) edge[r] = sum[v][r];
+                if (width > v * LANES)
+                    thin_edge(rows, end - k, a + k, a_row, x + v * LANES * x_j + k, x_j,
+                              width - v * LANES, edge);
+                EACH (r, rows) sum[v][r] = edge[r];
             }
-        }
-        EACH (r, rows)
-            EACH (v, blocks) total[r][v] = chunk ? vec_add(total[r][v], sum[r][v]) : sum[r][v];
+        EACH (v, THIN_BLOCKS)
+            EACH (r, rows) total[v][r] = chunk ? vec_add(total[v][r], sum[v][r]) : sum[v][r];
         chunk += NACRE_GEMM_CHUNK;
     } while (chunk < depth);
-    EACH (r, rows)
-        EACH (v, blocks)
+    EACH (v, THIN_BLOCKS)
+        EACH (r, rows)
             if (width > v * LANES)
-                vec_store_n(c + r * c_row + v * LANES, (size_t)(width - v * LANES), total[r][v]);
+                vec_store_n(c + r * c_row + v * LANES, (size_t)(width - v * LANES), total[v][r]);
 }
 
 static void thin(int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
@@ -99,16 +136,16 @@ static void thin(int rows, int64_t columns, int64_t depth, const float *a, int64
         const float *from = x + j * x_j;
         switch (rows) {
         case 1:
-            thin_columns(1, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
+            thin_columns(1, width, depth, a, a_row, from, x_j, c + j, c_row);
             break;
         case 2:
-            thin_columns(2, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
+            thin_columns(2, width, depth, a, a_row, from, x_j, c + j, c_row);
             break;
         case 3:
-            thin_columns(3, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
+            thin_columns(3, width, depth, a, a_row, from, x_j, c + j, c_row);
             break;
         default:
-            thin_columns(4, THIN_BLOCKS, width, depth, a, a_row, from, x_j, c + j, c_row);
+            thin_columns(4, width, depth, a, a_row, from, x_j, c + j, c_row);
         }
     }
 }

@@ -86,7 +86,21 @@ INLINE vec vec_load_or(const float *p, size_t n, float rest) {
     return _mm256_blendv_ps(_mm256_set1_ps(rest), _mm256_maskload_ps(p, first),
                             _mm256_castsi256_ps(first));
 }
-INLINE void vec_store_part(float *p, size_t n, vec a) { _mm256_maskstore_ps(p, lanes_first(n), a); }
+/* In pieces: a masked store takes about 20 cycles on several AMD cores. */
+INLINE void vec_store_part(float *p, size_t n, vec a) {
+    __m128 x = _mm256_castps256_ps128(a);
+    if (n & 4) {
+        _mm_storeu_ps(p, x);
+        x = _mm256_extractf128_ps(a, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)p, x);
+        x = _mm_movehl_ps(x, x);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, x);
+}
 INLINE vec vec_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 INLINE vec vec_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 INLINE vec vec_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
