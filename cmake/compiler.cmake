@@ -17,6 +17,12 @@ target_compile_options(nacre_build_flags INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion
     # The same bits from every compiler: fused multiply-add only where it is written.
     -ffp-contract=off)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_C_COMPILER_VERSION VERSION_LESS 13
+   AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    # gcc 12 for Arm crashes on vectorising a maximum of doubles; kernels vectorise by hand.
+    target_compile_options(nacre_build_flags INTERFACE
+        $<$<NOT:$<BOOL:$<TARGET_PROPERTY:NACRE_KERNEL>>>:-fno-tree-vectorize>)
+endif()
 if(NACRE_WERROR)
     target_compile_options(nacre_build_flags INTERFACE -Werror)
 endif()
