@@ -10,8 +10,8 @@
 #define ROUND_BYTES ((int64_t)4 << 20)
 /* Rows of A under one sweep of panels stay in a core's own cache. */
 #define SWEEP_BYTES ((int64_t)384 << 10)
-/* Multiply-adds of a task at least: about 2 us. */
-#define TASK_WORK ((int64_t)192 << 10)
+/* Multiply-adds of a task at least: about 1 us. */
+#define TASK_WORK ((int64_t)128 << 10)
 /* Elements packed by a task at least. */
 #define TASK_PACKED ((int64_t)16 << 10)
 /* A task of all tiles under a panel: up to this many rows, where the packing that it saves to hand over
@@ -42,7 +42,7 @@ typedef struct job {
     bool pack_a, pack_b, shared_b, pack_in_task;
     int64_t a_floats, b_floats; /* packed, one batch; b: of a whole round's panels */
     int64_t round_batches, round_panels;
-    int64_t sweep_tiles, task_tiles, task_panels; /* tiles of one sweep; of one task */
+    int64_t sweeps, parts, task_panels; /* parts of one sweep: tasks under the same panels */
     /* the round under way */
     int64_t batch, batches, panel, panel_count;
     float *packed_a, *packed_b;
@@ -101,19 +101,15 @@ static void plan_rounds(job *j) {
 static void plan_tasks(job *j) {
     int64_t rows = nacre_larger(1, nacre_parts(j->p.m, j->tiles)), depth = nacre_larger(1, j->p.k);
     int64_t row_bytes = depth * (int64_t)sizeof(float);
-    int64_t most = nacre_larger(1, SWEEP_BYTES / (rows * row_bytes));
-    int64_t sweeps = nacre_parts(j->tiles, most);
-    j->sweep_tiles = nacre_parts(j->tiles, sweeps);
-    int64_t work = rows * j->level->gemm->columns * depth;
-    j->task_tiles = nacre_smaller(j->sweep_tiles, nacre_parts(TASK_WORK, work));
-    j->task_panels = nacre_parts(TASK_WORK, work * j->task_tiles);
-    if (j->task_tiles < j->sweep_tiles) j->task_panels = 1;
+    j->sweeps = nacre_parts(j->tiles, nacre_larger(1, SWEEP_BYTES / (rows * row_bytes)));
+    int64_t tiles = j->tiles / j->sweeps, work = rows * j->level->gemm->columns * depth;
+    j->parts = nacre_larger(1, nacre_smaller(tiles, tiles * work / TASK_WORK));
+    /* An even number of tasks, for the usual even number of threads. */
+    if (j->parts > 1 && j->parts % 2 && j->panels % 2) j->parts += j->parts < tiles ? 1 : -1;
+    j->task_panels = j->parts > 1 ? 1 : nacre_larger(1, TASK_WORK / (work * tiles));
     j->pack_in_task = j->pack_b && !j->pack_a && (!j->shared_b || j->p.batches == 1) &&
                       j->p.m <= WHOLE_ROWS && j->panels * j->p.batches >= WHOLE_PANELS;
-    if (j->pack_in_task) {
-        j->sweep_tiles = j->task_tiles = j->tiles;
-        j->task_panels = 1;
-    }
+    if (j->pack_in_task) j->sweeps = j->parts = j->task_panels = 1;
 }
 
 /* x weight^T has two operands that must be packed or broadcast, and either may be which: the transposed product
@@ -312,28 +308,33 @@ static void compute_tile(const job *j, nacre_group_buffers *buffers, const panel
                  rows);
 }
 
+/* Where part i of `parts` begins; part `parts` begins at the end. */
+static int64_t part_first(int64_t count, int64_t parts, int64_t i) { return count * i / parts; }
+
+static int64_t panel_parts(const job *j) { return nacre_parts(j->panel_count, j->task_panels); }
+
 /* Tasks of a round in order: batch, sweep, panels, tiles of the sweep. */
 static void compute_task(void *context, size_t index) {
     const job *j = context;
     nacre_group_buffers buffers;
     if (j->finish == FINISH_PROGRAM) nacre_group_scalars(j->group, &buffers);
-    int64_t parts = nacre_parts(j->sweep_tiles, j->task_tiles);
-    int64_t panel_parts = nacre_parts(j->panel_count, j->task_panels);
-    int64_t sweeps = nacre_parts(j->tiles, j->sweep_tiles), i = (int64_t)index;
-    int64_t part = i % parts, panel_part = i / parts % panel_parts;
-    int64_t sweep = i / parts / panel_parts % sweeps, batch = i / parts / panel_parts / sweeps;
+    int64_t i = (int64_t)index, part = i % j->parts;
+    i /= j->parts;
+    int64_t panel_part = i % panel_parts(j);
+    i /= panel_parts(j);
+    int64_t sweep = i % j->sweeps, batch = j->batch + i / j->sweeps;
 
-    int64_t sweep_end = nacre_smaller((sweep + 1) * j->sweep_tiles, j->tiles);
-    int64_t tile = sweep * j->sweep_tiles + part * j->task_tiles;
-    int64_t tile_end = nacre_smaller(tile + j->task_tiles, sweep_end);
-    int64_t panel = j->panel + panel_part * j->task_panels;
-    int64_t panel_end = nacre_smaller(panel + j->task_panels, j->panel + j->panel_count);
-    batch += j->batch;
+    int64_t first = part_first(j->tiles, j->sweeps, sweep);
+    int64_t tiles = part_first(j->tiles, j->sweeps, sweep + 1) - first;
+    int64_t end = first + part_first(tiles, j->parts, part + 1);
+    first += part_first(tiles, j->parts, part);
+    int64_t panel = j->panel + part_first(j->panel_count, panel_parts(j), panel_part);
+    int64_t last = j->panel + part_first(j->panel_count, panel_parts(j), panel_part + 1);
     const float *a = (const float *)j->p.a + nacre_product_a(&j->p, batch);
-    for (; panel < panel_end; panel++) {
+    for (; panel < last; panel++) {
         if (j->pack_in_task) pack_panel(j, batch, panel);
         panel_view view = view_panel(j, batch, panel);
-        for (int64_t t = tile; t < tile_end; t++) compute_tile(j, &buffers, &view, batch, a, t);
+        for (int64_t t = first; t < end; t++) compute_tile(j, &buffers, &view, batch, a, t);
     }
 }
 
@@ -343,9 +344,7 @@ static void run_rounds(job *j) {
         for (j->panel = 0; j->panel < j->panels; j->panel += j->round_panels) {
             j->panel_count = nacre_smaller(j->round_panels, j->panels - j->panel);
             pack_round(j);
-            int64_t tasks = j->batches * nacre_parts(j->tiles, j->sweep_tiles) *
-                            nacre_parts(j->panel_count, j->task_panels) *
-                            nacre_parts(j->sweep_tiles, j->task_tiles);
+            int64_t tasks = j->batches * j->sweeps * panel_parts(j) * j->parts;
             nacre_parallel((size_t)tasks, compute_task, j);
         }
     }
@@ -353,7 +352,7 @@ static void run_rounds(job *j) {
 
 /* ---- thin products: no packing, a task is a run of columns ---- */
 
-enum { THIN_COLUMNS = NACRE_BLOCK / 4 };
+enum { THIN_COLUMNS = 64 };
 
 static void thin_task(void *context, size_t index) {
     const job *j = context;

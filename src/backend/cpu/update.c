@@ -7,8 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Elements of one task: 16 K of each array, 2 to 4 us. */
-#define TASK_ELEMENTS ((size_t)16 << 10)
+/* Elements of one task of an update, about 1 us; the tasks of an update are alike, and even in number. */
+#define TASK_ELEMENTS ((size_t)8 << 10)
 
 typedef struct update_job {
     const nacre_update_kernels *kernels;
@@ -16,20 +16,27 @@ typedef struct update_job {
     float rate, momentum, weight_decay; /* of sgd */
     const float *in[4];
     float *out[3];
-    size_t elements;
+    size_t elements, each;
 } update_job;
 
-static size_t task_count(const update_job *j) {
-    return (j->elements + TASK_ELEMENTS - 1) / TASK_ELEMENTS;
+static void run_tasks(update_job *j, nacre_task *task) {
+    size_t pairs = (j->elements + 2 * TASK_ELEMENTS - 1) / (2 * TASK_ELEMENTS);
+    if (j->elements <= TASK_ELEMENTS || pairs == 0) {
+        j->each = j->elements;
+        task(j, 0);
+        return;
+    }
+    j->each = (j->elements / (2 * pairs) + 16) / 16 * 16;
+    nacre_parallel((j->elements + j->each - 1) / j->each, task, j);
 }
 
 static size_t task_begin(update_job *j, size_t index) {
-    size_t first = index * TASK_ELEMENTS, left = j->elements - first;
+    size_t first = index * j->each, left = j->elements - first;
     for (int i = 0; i < 4; i++)
         if (j->in[i]) j->in[i] += first;
     for (int i = 0; i < 3; i++)
         if (j->out[i]) j->out[i] += first;
-    return left < TASK_ELEMENTS ? left : TASK_ELEMENTS;
+    return left < j->each ? left : j->each;
 }
 
 static void adam_task(void *context, size_t index) {
@@ -95,7 +102,7 @@ static void run_adam(const nacre_plan_op *step, void *scratch) {
     j.adam = adam_constants(step->attrs, *(const int64_t *)step->in[4].data);
     for (int i = 0; i < 4; i++) j.in[i] = step->in[i].data;
     for (int i = 0; i < 3; i++) j.out[i] = step->out[i].data;
-    nacre_parallel(task_count(&j), adam_task, &j);
+    run_tasks(&j, adam_task);
 }
 
 static void run_sgd(const nacre_plan_op *step, void *scratch) {
@@ -116,7 +123,7 @@ static void run_sgd(const nacre_plan_op *step, void *scratch) {
         j.in[2] = step->in[2].data;
         j.out[1] = step->out[1].data;
     }
-    nacre_parallel(task_count(&j), sgd_task, &j);
+    run_tasks(&j, sgd_task);
 }
 
 bool nacre_cpu_prepare_update(nacre_plan_op *step) {

@@ -54,6 +54,14 @@ INLINE mask vec_less_equal(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_
 INLINE mask vec_equal(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 INLINE vec vec_select(mask m, vec yes, vec no) { return _mm512_mask_blend_ps(m, no, yes); }
 INLINE bool mask_all(mask m) { return m == 0xffff; }
+/* Lane j gets lane j ^ distance; distance is a constant power of two. */
+INLINE vec vec_swap(vec a, int distance) {
+    return distance == 8   ? _mm512_shuffle_f32x4(a, a, 0x4e)
+           : distance == 4 ? _mm512_shuffle_f32x4(a, a, 0xb1)
+           : distance == 2 ? _mm512_permute_ps(a, 0x4e)
+                           : _mm512_permute_ps(a, 0xb1);
+}
+INLINE float vec_first(vec a) { return _mm512_cvtss_f32(a); }
 INLINE ivec vec_bits(vec a) { return _mm512_castps_si512(a); }
 INLINE vec bits_vec(ivec a) { return _mm512_castsi512_ps(a); }
 INLINE ivec ivec_set(int32_t x) { return _mm512_set1_epi32(x); }
@@ -114,6 +122,12 @@ INLINE mask vec_less_equal(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ
 INLINE mask vec_equal(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 INLINE vec vec_select(mask m, vec yes, vec no) { return _mm256_blendv_ps(no, yes, m); }
 INLINE bool mask_all(mask m) { return _mm256_movemask_ps(m) == 0xff; }
+INLINE vec vec_swap(vec a, int distance) {
+    return distance == 4   ? _mm256_permute2f128_ps(a, a, 1)
+           : distance == 2 ? _mm256_permute_ps(a, 0x4e)
+                           : _mm256_permute_ps(a, 0xb1);
+}
+INLINE float vec_first(vec a) { return _mm256_cvtss_f32(a); }
 INLINE ivec vec_bits(vec a) { return _mm256_castps_si256(a); }
 INLINE vec bits_vec(ivec a) { return _mm256_castsi256_ps(a); }
 INLINE ivec ivec_set(int32_t x) { return _mm256_set1_epi32(x); }
@@ -161,6 +175,10 @@ INLINE mask vec_less_equal(vec a, vec b) { return vcleq_f32(a, b); }
 INLINE mask vec_equal(vec a, vec b) { return vceqq_f32(a, b); }
 INLINE vec vec_select(mask m, vec yes, vec no) { return vbslq_f32(m, yes, no); }
 INLINE bool mask_all(mask m) { return vminvq_u32(m) != 0; }
+INLINE vec vec_swap(vec a, int distance) {
+    return distance == 2 ? vextq_f32(a, a, 2) : vrev64q_f32(a);
+}
+INLINE float vec_first(vec a) { return vgetq_lane_f32(a, 0); }
 INLINE ivec vec_bits(vec a) { return vreinterpretq_s32_f32(a); }
 INLINE vec bits_vec(ivec a) { return vreinterpretq_f32_s32(a); }
 INLINE ivec ivec_set(int32_t x) { return vdupq_n_s32(x); }
@@ -208,6 +226,10 @@ INLINE mask vec_less(vec a, vec b) { return (mask)(a < b); }
 INLINE mask vec_less_equal(vec a, vec b) { return (mask)(a <= b); }
 INLINE mask vec_equal(vec a, vec b) { return (mask)(a == b); }
 INLINE bool mask_all(mask m) { return (m[0] & m[1] & m[2] & m[3]) != 0; }
+INLINE vec vec_swap(vec a, int distance) {
+    return distance == 2 ? (vec){a[2], a[3], a[0], a[1]} : (vec){a[1], a[0], a[3], a[2]};
+}
+INLINE float vec_first(vec a) { return a[0]; }
 INLINE ivec vec_bits(vec a) { return (ivec)a; }
 INLINE vec bits_vec(ivec a) { return (vec)a; }
 INLINE ivec ivec_set(int32_t x) { return (ivec){x, x, x, x}; }

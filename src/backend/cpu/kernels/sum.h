@@ -36,21 +36,20 @@ INLINE void lanes_store_n(float *p, int64_t n, lanes a) {
 /* NaN if either is. */
 INLINE vec vec_maximum(vec a, vec b) { return vec_select(vec_is_nan(a), a, vec_max(a, b)); }
 INLINE vec vec_minimum(vec a, vec b) { return vec_select(vec_is_nan(a), a, vec_min(a, b)); }
-INLINE float maximum(float a, float b) { return a != a ? a : a > b ? a : b; }
-INLINE float minimum(float a, float b) { return a != a ? a : a < b ? a : b; }
-INLINE float plus(float a, float b) { return a + b; }
 
+/* Lanes 8 apart, then 4, 2 and 1; all but the first lane of the result are of no use. */
 #define LANES_TREE(name, join)                                                                     \
     INLINE float name(lanes a) {                                                                   \
-        float lane[SUM_LANES];                                                                     \
-        EACH (v, SUM_VECS) vec_store(lane + v * LANES, a.v[v]);                                    \
-        EACH (j, 8) lane[j] = join(lane[j], lane[j + 8]);                                          \
-        EACH (j, 4) lane[j] = join(lane[j], lane[j + 4]);                                          \
-        EACH (j, 2) lane[j] = join(lane[j], lane[j + 2]);                                          \
-        return join(lane[0], lane[1]);                                                             \
+        for (int half = SUM_VECS / 2; half > 0; half /= 2)                                         \
+            for (int v = 0; v < half; v++) a.v[v] = join(a.v[v], a.v[v + half]);                   \
+        vec x = a.v[0];                                                                            \
+        if (LANES > 8) x = join(x, vec_swap(x, 8));                                                \
+        if (LANES > 4) x = join(x, vec_swap(x, 4));                                                \
+        x = join(x, vec_swap(x, 2));                                                               \
+        return vec_first(join(x, vec_swap(x, 1)));                                                 \
     }
-LANES_TREE(lanes_sum, plus)
-LANES_TREE(lanes_max, maximum)
-LANES_TREE(lanes_min, minimum)
+LANES_TREE(lanes_sum, vec_add)
+LANES_TREE(lanes_max, vec_maximum)
+LANES_TREE(lanes_min, vec_minimum)
 
 #endif
