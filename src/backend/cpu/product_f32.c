@@ -418,6 +418,7 @@ void nacre_product_run_f32(const nacre_plan_op *step, void *scratch) {
     nacre_product p = nacre_product_of(step);
     nacre_group group;
     job j;
+    if (p.m == 0 || p.n == 0 || p.batches == 0) return;
     plan(&j, level, &p);
     choose_finish(&j, step);
     if (j.finish == FINISH_PROGRAM) {
