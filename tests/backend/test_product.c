@@ -87,6 +87,16 @@ static void large_products_are_split_without_a_seam(void **state) {
     check_size(300, 65, 300, 1);
 }
 
+/* Where the transposed product is computed and each tile turned: small batches against [out, in] weights. */
+static void small_batches_turn_without_a_trace(void **state) {
+    (void)state;
+    static const int64_t rows[] = {5, 8, 9, 16, 17, 31, 32, 33, 48, 64};
+    static const int64_t columns[] = {17, 33, 64, 77, 128, 130};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (size_t k = 0; k < sizeof columns / sizeof columns[0]; k++)
+            check_size(rows[i], columns[k], 640, 2);
+}
+
 static void empty_products_are_empty_or_zero(void **state) {
     (void)state;
     for (int layout = 0; layout < 4; layout++) {
@@ -292,8 +302,8 @@ static void linear_has_the_bits_of_matmul_then_add(void **state) {
     }
 }
 
-static const int64_t epilogue_sizes[][3] = {{1, 40, 20},   {2, 600, 130}, {16, 9, 10},
-                                            {64, 30, 128}, {33, 20, 65},  {70, 5, 1}};
+static const int64_t epilogue_sizes[][3] = {{1, 40, 20},   {2, 600, 130},  {16, 9, 10},
+                                            {64, 30, 128}, {32, 300, 120}, {70, 5, 1}};
 
 static void bias_and_relu_fuse_without_changing_bits(void **state) {
     (void)state;
@@ -444,6 +454,7 @@ int main(void) {
         KIT_TEST(every_tile_edge_multiplies_right),
         KIT_TEST(long_reductions_add_chunks_in_order),
         KIT_TEST(large_products_are_split_without_a_seam),
+        KIT_TEST(small_batches_turn_without_a_trace),
         KIT_TEST(empty_products_are_empty_or_zero),
         KIT_TEST(strided_operands_need_no_copy),
         KIT_TEST(a_row_alone_has_the_bits_it_has_in_a_batch),

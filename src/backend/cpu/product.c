@@ -100,8 +100,8 @@ static bool is_dot(const nacre_plan_op *step) { return nacre_product_of(step).n 
 static bool bias_is_a_row(const nacre_plan_op *step) {
     int own = step->program ? step->own : step->inputs;
     const nacre_array *bias = &step->in[2];
-    return step->op != &nacre_op_linear || own < 3 || bias->shape.dims[0] == 1 ||
-           bias->strides[0] == 1;
+    return step->op != &nacre_op_linear || own < 3 || bias->dtype == NACRE_DTYPE_DEFAULT ||
+           bias->shape.dims[0] == 1 || bias->strides[0] == 1;
 }
 
 bool nacre_cpu_prepare_product(nacre_plan_op *step) {
