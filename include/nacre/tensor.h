@@ -135,7 +135,8 @@ NACRE_API nacre_status nacre_copy_from(nacre_tensor *t, const void *data, size_t
 
 /* ---- printing ---- */
 
-/* Prints values (evaluating t), shape and dtype, as NumPy would, with at most 6 edge items. */
+/* Prints values (evaluating t), dtype and shape, as NumPy would: columns aligned, and of more than 1000 elements
+   only three at each end of an axis. */
 NACRE_API nacre_status nacre_print(nacre_tensor *t);
 NACRE_API nacre_status nacre_fprint(FILE *out, nacre_tensor *t);
 

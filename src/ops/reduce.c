@@ -21,6 +21,12 @@ bool nacre_reduce_axes(const nacre_op *op, const nacre_reduce_options *options, 
     *axes = 0;
     if (!nacre_usable(options->input)) return true; /* recording reports it */
     nacre_shape shape = nacre_shape_of(options->input);
+    if (options->axes.count < 0 || options->axes.count > NACRE_MAX_DIMS) {
+        nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line,
+                      "%s: axes.count is %d: give 0 (all axes) to %d", op->name,
+                      options->axes.count, NACRE_MAX_DIMS);
+        return false;
+    }
     if (options->axes.count == 0) {
         *axes = ((int64_t)1 << shape.ndim) - 1;
         return true;

@@ -115,12 +115,26 @@ static nacre_status check_indices(const nacre_planner *planner, const plan_step 
     return NACRE_OK;
 }
 
+/* All exponent bits set: NaN or Inf. Whole words and no branch, so that compilers vectorise it. */
+static bool all_finite_f32(const float *x, int64_t count) {
+    uint32_t bad = 0;
+    for (int64_t k = 0; k < count; k++) {
+        uint32_t bits;
+        memcpy(&bits, &x[k], sizeof bits);
+        bad |= (bits & 0x7F800000u) == 0x7F800000u;
+    }
+    return bad == 0;
+}
+
 static bool is_finite(const nacre_array *array) {
     if (!nacre_dtype_is_float(array->dtype)) {
         return true;
     }
     const nacre_dtype_info *info = nacre_dtype_get(array->dtype);
     int64_t count = nacre_shape_numel(&array->shape);
+    if (array->dtype == NACRE_F32 && nacre_strides_contiguous(&array->shape, array->strides)) {
+        return all_finite_f32(array->data, count);
+    }
     for (int64_t k = 0; k < count; k++) {
         if (!isfinite(info->load(element_at(array, k)))) {
             return false;

@@ -82,6 +82,10 @@ int nacre_axis_normal(int axis, int ndim) {
 
 const char *nacre_shape_text(const nacre_shape *shape, char text[NACRE_SHAPE_TEXT]) {
     size_t used = 0;
+    if (shape->ndim < 0 || shape->ndim > NACRE_MAX_DIMS) { /* a caller's mistake: nothing to read */
+        snprintf(text, NACRE_SHAPE_TEXT, "[%d axes]", shape->ndim);
+        return text;
+    }
     text[used++] = '[';
     for (int i = 0; i < shape->ndim && used < NACRE_SHAPE_TEXT - 24; i++) {
         used += (size_t)snprintf(text + used, NACRE_SHAPE_TEXT - used, i ? ",%lld" : "%lld",
