@@ -39,6 +39,7 @@ endif()
 add_library(nacre_object_flags INTERFACE)
 target_include_directories(nacre_object_flags INTERFACE
     ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src ${generated_dir})
+target_include_directories(nacre_object_flags SYSTEM INTERFACE ${optional_include_directories})
 target_compile_definitions(nacre_object_flags INTERFACE
     NACRE_BUILDING ${level_definitions} ${optional_definitions})
 target_link_libraries(nacre_object_flags INTERFACE nacre_build_flags ${linked_libraries})
