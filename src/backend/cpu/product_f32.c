@@ -85,7 +85,8 @@ static bool is_thin(const nacre_cpu_level *level, const nacre_product *p) {
 static void plan_rounds(job *j) {
     const nacre_product *p = &j->p;
     int64_t panel_floats = p->k * j->level->gemm->columns;
-    int64_t packed_panels = j->pack_b ? j->panels : 1;
+    bool ragged = j->panels > 0 && panel_is_packed(j, j->panels - 1);
+    int64_t packed_panels = j->pack_b ? j->panels : ragged;
     j->a_floats = j->pack_a ? j->tiles * j->tile_pitch * p->k : 0;
     j->b_floats = packed_panels * panel_floats;
     int64_t bytes = (j->a_floats + j->b_floats) * (int64_t)sizeof(float);
