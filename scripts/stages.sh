@@ -69,7 +69,8 @@ stage_release() {
     [ -z "$failed" ]
 }
 
-stage_minimal() { build minimal && suite minimal; }
+# The data sets are gzipped, which this build does not read: the tests draw digits or skip.
+stage_minimal() { build minimal && (unset NACRE_DATA && suite minimal); }
 stage_clang() { build clang && suite clang; }
 stage_asan() { build asan && suite asan; }
 
@@ -86,7 +87,8 @@ stage_tsan() {
         echo 'ThreadSanitizer does not run here; try: sysctl vm.mmap_rnd_bits=28'
         return 1
     fi
-    $fixed ctest --preset tsan -j "$jobs" --no-tests=error
+    # The program adds no thread of its own to the library's, and runs ten times slower here.
+    $fixed ctest --preset tsan -j "$jobs" --no-tests=error -LE '^cli$'
 }
 
 stage_coverage() {

@@ -19,7 +19,7 @@
 #define USE_ZLIB 0
 #endif
 
-#define AGAIN "the file is damaged, get it again"
+#define AGAIN "the file is damaged, download it again"
 
 /* deflate packs at most 258 bytes into 2 bits (RFC 1951): no stream grows more than 1032-fold. */
 enum { CHUNK = 1 << 16, DEFLATE_RATIO = 1032 };
@@ -187,13 +187,16 @@ static nacre_status check_magic(const char *name, const uint8_t magic[4]) {
     for (size_t i = 0; idx && i < sizeof others / sizeof *others; i++) {
         if (others[i].code == magic[2])
             return nacre_fail(NACRE_UNSUPPORTED,
-                              "%s: idx data of type %s; only unsigned bytes (u8) are read", name,
-                              others[i].name);
+                              "%s: idx data of type %s; only unsigned bytes (u8) are read, write "
+                              "it again as such",
+                              name, others[i].name);
     }
     return nacre_fail(NACRE_BAD_FILE,
                       "%s: not an idx file of bytes: it begins with %02x %02x %02x %02x, expected "
-                      "00 00 08 and 1 to %d dimensions",
-                      name, magic[0], magic[1], magic[2], magic[3], NACRE_MAX_DIMS);
+                      "00 00 08 and 1 to %d dimensions; %s",
+                      name, magic[0], magic[1], magic[2], magic[3], NACRE_MAX_DIMS,
+                      magic[0] == '<' ? "this is a web page, download the file itself"
+                                      : "download it again, or unpack it if it is an archive");
 }
 
 /* Reads magic and extents; nothing is allocated before they are known to fit. */
@@ -232,9 +235,10 @@ static nacre_status check_length(const stream *s, const nacre_idx *idx) {
     if (bytes_missing)
         return nacre_fail(
             NACRE_BAD_FILE,
-            "%s: truncated: its header promises %zu bytes of data and the file has %llu "
-            "bytes; " AGAIN,
-            s->from.name, idx->bytes, (unsigned long long)size);
+            "%s: truncated: its header promises %zu bytes of data after %llu of header, and the "
+            "file has %llu bytes%s; " AGAIN,
+            s->from.name, idx->bytes, (unsigned long long)header, (unsigned long long)size,
+            s->gzip ? ", packed" : " in all");
     if (!s->gzip && promised < size)
         return nacre_fail(NACRE_BAD_FILE, "%s: %llu bytes after the end of its data; " AGAIN,
                           s->from.name, (unsigned long long)(size - promised));
@@ -287,13 +291,16 @@ nacre_status nacre_idx_load(const char *path, nacre_idx *out) {
     *out = (nacre_idx){0};
     struct stat file;
     if (stat(path, &file) != 0)
-        return nacre_fail(errno == ENOENT ? NACRE_NOT_FOUND : NACRE_IO_ERROR, "%s: %s", path,
-                          strerror(errno));
+        return nacre_fail(errno == ENOENT ? NACRE_NOT_FOUND : NACRE_IO_ERROR,
+                          "%s: %s; give the path of an idx file", path, strerror(errno));
     if (!S_ISREG(file.st_mode))
-        return nacre_fail(NACRE_BAD_FILE, "%s: not a regular file; give an idx file", path);
+        return nacre_fail(NACRE_BAD_FILE, "%s: %s; give an idx file", path,
+                          S_ISDIR(file.st_mode) ? "is a folder, not a regular file"
+                                                : "not a regular file");
     stream s = {.from = {.name = path, .file = fopen(path, "rb"), .size = (uint64_t)file.st_size}};
     if (!s.from.file)
-        return nacre_fail(NACRE_IO_ERROR, "%s: cannot open: %s", path, strerror(errno));
+        return nacre_fail(NACRE_IO_ERROR, "%s: cannot open: %s; check who may read it", path,
+                          strerror(errno));
     setvbuf(s.from.file, NULL, _IONBF, 0); /* reads are large already */
     uint8_t magic[2] = {0};
     s.gzip = fread(magic, 1, 2, s.from.file) == 2 && magic[0] == 0x1f && magic[1] == 0x8b;

@@ -39,9 +39,10 @@ typedef struct place {
 
 /* ---- looking ---- */
 
-static bool is_file(const char *path) {
+/* Of any kind: a folder in the place of a file is then refused by name, not taken for absent. */
+static bool exists(const char *path) {
     struct stat status;
-    return stat(path, &status) == 0 && !S_ISDIR(status.st_mode);
+    return stat(path, &status) == 0;
 }
 
 static bool is_folder(const char *path) {
@@ -49,9 +50,12 @@ static bool is_folder(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/* base + below, such as DIR and "/mnist"; false if that is too long. */
+/* base, less the slashes at its end, + below, such as DIR and "/mnist"; false if that is too long. */
 static bool join(char folder[FOLDER_BYTES], const char *base, const char *below) {
-    int length = snprintf(folder, FOLDER_BYTES, "%s%s", base, below);
+    size_t kept = strlen(base);
+    if (kept >= FOLDER_BYTES) return false;
+    while (kept > 0 && base[kept - 1] == '/' && (kept > 1 || *below)) kept--;
+    int length = snprintf(folder, FOLDER_BYTES, "%.*s%s", (int)kept, base, below);
     return length > 0 && length < FOLDER_BYTES;
 }
 
@@ -62,7 +66,7 @@ static void look_in(place *p) {
         p->name[f] = NULL;
         for (int form = 0; form < FORMS && !p->name[f]; form++) {
             snprintf(path, sizeof path, "%s/%s", p->folder, file_names[f][form]);
-            if (is_file(path)) p->name[f] = file_names[f][form];
+            if (exists(path)) p->name[f] = file_names[f][form];
         }
         p->found += p->name[f] != NULL;
     }
@@ -140,14 +144,17 @@ static bool look_around(place *p) {
 static nacre_status check_images(const char *path, const nacre_idx *idx) {
     if (idx->ndim != 3)
         return nacre_fail(NACRE_BAD_FILE,
-                          "%s: %d dimensions, expected 3 (images, rows, columns); is it "
-                          "the file of the images?",
+                          "%s: %d dimensions, expected 3 (images, rows, columns); put "
+                          "the file of the images there",
                           path, idx->ndim);
     if (idx->dims[0] == 0)
-        return nacre_fail(NACRE_BAD_FILE, "%s: holds no images; get the file again", path);
+        return nacre_fail(NACRE_BAD_FILE, "%s: holds no images; download the file again", path);
     if (idx->dims[1] != SIDE || idx->dims[2] != SIDE)
-        return nacre_fail(NACRE_BAD_FILE, "%s: images of %lldx%lld pixels, MNIST's are %dx%d", path,
-                          (long long)idx->dims[1], (long long)idx->dims[2], SIDE, SIDE);
+        return nacre_fail(
+            NACRE_BAD_FILE,
+            "%s: images of %lldx%lld pixels, MNIST's are %dx%d; scale them to that, or "
+            "read them with nacre_idx_load",
+            path, (long long)idx->dims[1], (long long)idx->dims[2], SIDE, SIDE);
     return NACRE_OK;
 }
 
@@ -155,18 +162,18 @@ static nacre_status check_labels(const char *path, const nacre_idx *idx, const c
                                  int64_t images) {
     if (idx->ndim != 1)
         return nacre_fail(NACRE_BAD_FILE,
-                          "%s: %d dimensions, expected 1; is it the file of the labels?", path,
+                          "%s: %d dimensions, expected 1; put the file of the labels there", path,
                           idx->ndim);
     if (idx->dims[0] != images)
         return nacre_fail(NACRE_BAD_FILE,
                           "%s: %lld labels for the %lld images of %s; the two files do not "
-                          "belong together",
+                          "belong together, download both again",
                           path, (long long)idx->dims[0], (long long)images, images_path);
     for (int64_t i = 0; i < images; i++) {
         if (idx->data[i] >= CLASSES)
             return nacre_fail(NACRE_BAD_FILE,
                               "%s: label %d of sample %lld is not a digit; the file is "
-                              "damaged, get it again",
+                              "damaged, download it again",
                               path, idx->data[i], (long long)i);
     }
     return NACRE_OK;

@@ -57,7 +57,8 @@ nacre_status nacre_input_read(const nacre_input *input, uint64_t offset, void *d
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return fail_errno(input->path, "read");
         if (got == 0) {
-            return nacre_fail(NACRE_BAD_FILE, "%s: ends at byte %" PRIu64 ", %zu bytes too early",
+            return nacre_fail(NACRE_BAD_FILE,
+                              "%s: ends at byte %" PRIu64 ", %zu bytes too early; get it again",
                               input->path, offset + done, size - done);
         }
         done += (size_t)got;
@@ -72,7 +73,8 @@ void nacre_input_close(nacre_input *input) {
 
 static nacre_status read_whole(const nacre_input *input, size_t limit, void **data, size_t *size) {
     if (input->size > limit || input->size >= SIZE_MAX) {
-        return nacre_fail(NACRE_BAD_FILE, "%s: %" PRIu64 " bytes are too many, at most %zu",
+        return nacre_fail(NACRE_BAD_FILE,
+                          "%s: %" PRIu64 " bytes are too many, at most %zu; give another file",
                           input->path, input->size, limit);
     }
     size_t length = (size_t)input->size;

@@ -15,7 +15,7 @@ nacre_status nacre_image_reserve(uint64_t width, uint64_t height, const char *na
     if (width == 0 || height == 0 || width > NACRE_IMAGE_LARGEST || height > NACRE_IMAGE_LARGEST) {
         return nacre_fail(NACRE_BAD_FILE,
                           "%s: a picture of %" PRIu64 " x %" PRIu64
-                          ", it may have 1 x 1 to %d x %d pixels",
+                          ", it may have 1 x 1 to %d x %d pixels; scale it",
                           name, width, height, NACRE_IMAGE_LARGEST, NACRE_IMAGE_LARGEST);
     }
     float *pixels = nacre_alloc((size_t)width * (size_t)height * sizeof *pixels);
@@ -62,12 +62,13 @@ static nacre_status parse_number(reader *r, uint32_t largest, const char *what, 
     while (r->at < r->size && r->bytes[r->at] >= '0' && r->bytes[r->at] <= '9') {
         value = 10 * value + (uint64_t)(r->bytes[r->at++] - '0');
         if (value > largest) {
-            return nacre_fail(NACRE_BAD_FILE, "%s: byte %zu: %s is larger than %" PRIu32, r->name,
-                              start, what, largest);
+            return nacre_fail(NACRE_BAD_FILE,
+                              "%s: byte %zu: %s is larger than %" PRIu32 "; save it again as PGM",
+                              r->name, start, what, largest);
         }
     }
     if (r->at == start) {
-        return nacre_fail(NACRE_BAD_FILE, "%s: byte %zu: %s", r->name, start,
+        return nacre_fail(NACRE_BAD_FILE, "%s: byte %zu: %s; save it again as PGM", r->name, start,
                           r->at == r->size ? "the file ends too early" : "expected a number");
     }
     *out = (uint32_t)value;
@@ -86,14 +87,16 @@ static nacre_status parse_header(reader *r, pgm_header *out) {
     status = parse_number(r, 65535, "the largest sample", &out->maximum);
     if (status != NACRE_OK) return status;
     if (out->maximum == 0)
-        return nacre_fail(NACRE_BAD_FILE, "%s: the largest sample is 0", r->name);
+        return nacre_fail(NACRE_BAD_FILE, "%s: the largest sample is 0; save it again as PGM",
+                          r->name);
     return NACRE_OK;
 }
 
 static nacre_status check_rest(reader *r) {
     skip_space(r);
     if (r->at == r->size) return NACRE_OK;
-    return nacre_fail(NACRE_BAD_FILE, "%s: %zu bytes follow the last pixel", r->name,
+    return nacre_fail(NACRE_BAD_FILE,
+                      "%s: %zu bytes follow the last pixel; keep one picture in a file", r->name,
                       r->size - r->at);
 }
 
@@ -102,8 +105,9 @@ static nacre_status parse_plain(reader *r, const pgm_header *header, nacre_image
     uint64_t count = (uint64_t)header->width * header->height;
     if (count > (r->size - r->at) / 2) {
         return nacre_fail(NACRE_BAD_FILE,
-                          "%s: %zu bytes are too few for %" PRIu64 " pixels: cut off?", r->name,
-                          r->size - r->at, count);
+                          "%s: %zu bytes are too few for %" PRIu64
+                          " pixels: cut off? save it again",
+                          r->name, r->size - r->at, count);
     }
     nacre_status status = nacre_image_reserve(header->width, header->height, r->name, out);
     for (uint64_t i = 0; i < count && status == NACRE_OK; i++) {
@@ -119,15 +123,18 @@ static nacre_status parse_raw(reader *r, const pgm_header *header, nacre_image *
     uint64_t width = header->maximum > 255 ? 2 : 1;
     /* One white-space byte ends the header; the pixels may begin with any. */
     if (r->at == r->size || !is_space(r->bytes[r->at])) {
-        return nacre_fail(NACRE_BAD_FILE, "%s: byte %zu: expected white space after the header",
-                          r->name, r->at);
+        return nacre_fail(
+            NACRE_BAD_FILE,
+            "%s: byte %zu: expected white space after the header; save it again as PGM", r->name,
+            r->at);
     }
     r->at++;
     uint64_t pixels = (uint64_t)header->width * header->height;
     if (pixels > (r->size - r->at) / width) {
         return nacre_fail(NACRE_BAD_FILE,
-                          "%s: %zu bytes are too few for %" PRIu64 " pixels: cut off?", r->name,
-                          r->size - r->at, pixels);
+                          "%s: %zu bytes are too few for %" PRIu64
+                          " pixels: cut off? save it again",
+                          r->name, r->size - r->at, pixels);
     }
     nacre_status status = nacre_image_reserve(header->width, header->height, r->name, out);
     if (status != NACRE_OK) return status;
@@ -137,7 +144,7 @@ static nacre_status parse_raw(reader *r, const pgm_header *header, nacre_image *
         if (sample > header->maximum) {
             return nacre_fail(NACRE_BAD_FILE,
                               "%s: pixel %" PRIu64 " is %" PRIu32
-                              ", larger than the largest sample %" PRIu32,
+                              ", larger than the largest sample %" PRIu32 "; save it again as PGM",
                               r->name, i, sample, header->maximum);
         }
         out->pixels[i] = (float)sample / (float)header->maximum;
@@ -169,7 +176,9 @@ nacre_status nacre_image_parse(const void *bytes, size_t size, const char *name,
     if (size >= 8 && memcmp(b, "\x89PNG\r\n\x1A\n", 8) == 0) {
         return nacre_image_parse_png(b, size, name, out);
     }
-    return nacre_fail(NACRE_BAD_FILE, "%s: neither a PNG nor a PGM (P2, P5) picture", name);
+    return nacre_fail(NACRE_BAD_FILE,
+                      "%s: neither a PNG nor a PGM (P2, P5) picture; convert it to one of them",
+                      name);
 }
 
 nacre_status nacre_image_load(const char *path, nacre_image *out) {

@@ -82,7 +82,8 @@ static nacre_status reserve(decoder *d) {
         width * png_get_bit_depth(d->png, d->info) * png_get_channels(d->png, d->info);
     if (width <= NACRE_IMAGE_LARGEST && height <= NACRE_IMAGE_LARGEST &&
         packed / 8 * height / LARGEST_RATIO > d->size) {
-        return nacre_fail(NACRE_BAD_FILE, "%s: %zu bytes are too few for %d x %d pixels: cut off?",
+        return nacre_fail(NACRE_BAD_FILE,
+                          "%s: %zu bytes are too few for %d x %d pixels: cut off? save it again",
                           d->name, d->size, (int)width, (int)height);
     }
     return nacre_image_reserve(width, height, d->name, d->image);
@@ -136,7 +137,8 @@ static void read_rows(decoder *d, int passes) {
 static nacre_status decode(decoder *d) {
     if (setjmp(d->escape)) {
         if (d->out_of_memory) return NACRE_OUT_OF_MEMORY;
-        return nacre_fail(NACRE_BAD_FILE, "%s: bad PNG: %s", d->name, d->message);
+        return nacre_fail(NACRE_BAD_FILE, "%s: bad PNG: %s; save it again as PNG", d->name,
+                          d->message);
     }
     d->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, d, on_error, on_warning, d, allocate,
                                       release);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AGAIN "; save or download the file again"
+
 static const char metadata_key[] = "__metadata__";
 
 static const char *const dtype_names[NACRE_DTYPE_COUNT] = {
@@ -44,7 +46,8 @@ fail_tensor(nacre_status status, const char *what, const char *name, const char 
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    return nacre_fail(status, "%s: tensor \"%s\": %s", what, show(name, shown), message);
+    return nacre_fail(status, "%s: tensor \"%s\": %s%s", what, show(name, shown), message,
+                      status == NACRE_BAD_FILE ? AGAIN : "");
 }
 
 /* ---- reading ---- */
@@ -53,7 +56,7 @@ nacre_status nacre_safetensors_header_length(const unsigned char *bytes, uint64_
                                              const char *what, size_t *out) {
     if (file_size < NACRE_SAFETENSORS_PREFIX) {
         return nacre_fail(NACRE_BAD_FILE,
-                          "%s: %" PRIu64 " bytes are too few for a safetensors file", what,
+                          "%s: %" PRIu64 " bytes are too few for a safetensors file" AGAIN, what,
                           file_size);
     }
     uint64_t length = 0;
@@ -61,13 +64,13 @@ nacre_status nacre_safetensors_header_length(const unsigned char *bytes, uint64_
     if (length > NACRE_SAFETENSORS_HEADER_LIMIT) {
         return nacre_fail(NACRE_BAD_FILE,
                           "%s: a header of %" PRIu64
-                          " bytes, the format allows %d: not a safetensors file?",
+                          " bytes, the format allows %d: not a safetensors file?" AGAIN,
                           what, length, NACRE_SAFETENSORS_HEADER_LIMIT);
     }
     if (length > file_size - NACRE_SAFETENSORS_PREFIX) {
         return nacre_fail(NACRE_BAD_FILE,
                           "%s: the header takes %" PRIu64 " bytes, the file has %" PRIu64
-                          " after its length: cut off?",
+                          " after its length: cut off?" AGAIN,
                           what, length, file_size - NACRE_SAFETENSORS_PREFIX);
     }
     *out = (size_t)length;
@@ -94,7 +97,8 @@ static nacre_status parse_dtype(const nacre_json *node, const char *what, const 
         }
     }
     char shown[72];
-    return fail_tensor(NACRE_UNSUPPORTED, what, name, "unknown dtype \"%s\"",
+    return fail_tensor(NACRE_UNSUPPORTED, what, name,
+                       "unknown dtype \"%s\", save it as F32 or another dtype that Nacre has",
                        show(node->string, shown));
 }
 
@@ -104,8 +108,9 @@ static nacre_status parse_shape(const nacre_json *node, const char *what, const 
         return fail_tensor(NACRE_BAD_FILE, what, name, "no \"shape\" that is an array");
     }
     if (node->count > NACRE_MAX_DIMS) {
-        return fail_tensor(NACRE_UNSUPPORTED, what, name, "%zu axes, at most %d are supported",
-                           node->count, NACRE_MAX_DIMS);
+        return fail_tensor(NACRE_UNSUPPORTED, what, name,
+                           "%zu axes, at most %d are supported; save it with fewer", node->count,
+                           NACRE_MAX_DIMS);
     }
     nacre_shape shape = {.ndim = 0};
     for (const nacre_json *extent = node->first; extent; extent = extent->next) {
@@ -174,15 +179,15 @@ static nacre_status parse_entry(const nacre_json *node, const char *what, uint64
 static nacre_status parse_metadata(const nacre_json *node, const char *what,
                                    nacre_safetensors_header *header) {
     if (node->kind != NACRE_JSON_OBJECT) {
-        return nacre_fail(NACRE_BAD_FILE, "%s: %s is not an object", what, metadata_key);
+        return nacre_fail(NACRE_BAD_FILE, "%s: %s is not an object" AGAIN, what, metadata_key);
     }
     header->metadata = nacre_alloc_zeroed(node->count, sizeof *header->metadata);
     if (!header->metadata) return NACRE_OUT_OF_MEMORY;
     for (const nacre_json *pair = node->first; pair; pair = pair->next) {
         char shown[72];
         if (pair->kind != NACRE_JSON_STRING) {
-            return nacre_fail(NACRE_BAD_FILE, "%s: %s: the value of \"%s\" is not a string", what,
-                              metadata_key, show(pair->key, shown));
+            return nacre_fail(NACRE_BAD_FILE, "%s: %s: the value of \"%s\" is not a string" AGAIN,
+                              what, metadata_key, show(pair->key, shown));
         }
         header->metadata[header->metadata_count++] =
             (nacre_safetensors_pair){pair->key, pair->string};
@@ -219,9 +224,9 @@ static nacre_status check_coverage(const nacre_safetensors_header *header, uint6
     }
     nacre_free(sorted);
     if (status == NACRE_OK && covered != data_size) {
-        status =
-            nacre_fail(NACRE_BAD_FILE, "%s: %" PRIu64 " bytes of data, the tensors take %" PRIu64,
-                       what, data_size, covered);
+        status = nacre_fail(NACRE_BAD_FILE,
+                            "%s: %" PRIu64 " bytes of data, the tensors take %" PRIu64 AGAIN, what,
+                            data_size, covered);
     }
     return status;
 }
@@ -247,7 +252,8 @@ nacre_status nacre_safetensors_parse(const char *json, size_t length, uint64_t d
     *out = (nacre_safetensors_header){0};
     if (length == 0 || json[0] != '{') {
         return nacre_fail(NACRE_BAD_FILE,
-                          "%s: the header does not begin with '{': not a safetensors file?", what);
+                          "%s: the header does not begin with '{': not a safetensors file?" AGAIN,
+                          what);
     }
     out->document = nacre_json_parse(json, length, what);
     if (!out->document) return nacre_error_code();

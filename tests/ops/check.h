@@ -154,14 +154,14 @@ static inline int open_test(void **state) {
     nacre_set_eager(false); /* its watch would refuse the NaN that these tests are about */
     nacre_set_nan_watch(false);
     check_scope = nacre_scope_begin();
-    return nacre_set_backend(check_backend);
+    return (int)nacre_set_backend(check_backend);
 }
 
 static inline int close_test(void **state) {
     (void)state;
     nacre_status status = nacre_scope_end(check_scope);
     nacre_set_backend(NACRE_BACKEND_DEFAULT);
-    return status;
+    return (int)status;
 }
 
 #define on_both(test) cmocka_unit_test_setup_teardown(test, open_test, close_test)
