@@ -32,7 +32,12 @@ nacre_status nacre_input_open(const char *path, nacre_input *out) {
     *out = (nacre_input){.path = path, .descriptor = -1};
     /* Without O_NONBLOCK a named pipe would hang here before it can be refused. */
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0) return fail_errno(path, "open");
+    if (descriptor < 0) {
+        int error = errno;
+        return nacre_fail(error == ENOENT ? NACRE_NOT_FOUND : NACRE_IO_ERROR,
+                          "%s: cannot open: %s; check the path and who may read it", path,
+                          strerror(error));
+    }
     struct stat status;
     if (fstat(descriptor, &status) != 0) {
         nacre_status failed = fail_errno(path, "examine");

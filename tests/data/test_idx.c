@@ -77,6 +77,9 @@ static void every_shorter_file_is_refused(void **state) {
     size_t size = small_file(bytes);
     for (size_t cut = 0; cut < size; cut++)
         expect_refused(bytes, cut, NACRE_BAD_FILE, cut < 16 ? "header" : "truncated");
+    expect_refused(bytes, 30, NACRE_BAD_FILE,
+                   "24 bytes of data after 16 of header, and the file has 30 bytes in all; "
+                   "the file is damaged, download it again");
 }
 
 static void bytes_after_the_data_are_refused(void **state) {
@@ -92,6 +95,7 @@ static void something_else_is_not_taken_for_an_array(void **state) {
     expect_refused("\0\0\x08\0\0\0\0\1", 8, NACRE_BAD_FILE, "not an idx file");   /* no dimension */
     expect_refused("\0\0\x08\x09\0\0\0\1", 8, NACRE_BAD_FILE, "not an idx file"); /* nine of them */
     expect_refused("\0\0\x0d\1\0\0\0\0", 8, NACRE_UNSUPPORTED, "f32");
+    expect_refused("<html></html>", 13, NACRE_BAD_FILE, "web page, download the file itself");
 }
 
 static void hostile_sizes_are_refused_before_memory_is_asked_for(void **state) {

@@ -120,7 +120,8 @@ static void a_named_folder_is_used_itself_or_its_mnist_folder(void **state) {
     const char *folder = support_folder();
     fill(folder);
     expect_open(folder, folder);
-    fill(support_path(folder, "mnist")); /* goes first */
+    expect_open(support_path(folder, "/"), folder); /* messages join it with one slash */
+    fill(support_path(folder, "mnist"));            /* goes first */
     expect_open(folder, support_path(folder, "mnist"));
 }
 
@@ -205,6 +206,15 @@ static void a_missing_file_is_named(void **state) {
         remove(support_path(folder, names[i]));
         expect_refused(folder, NACRE_NOT_FOUND, folder, names[i]);
     }
+}
+
+static void a_folder_in_the_place_of_a_file_is_not_called_missing(void **state) {
+    (void)state;
+    const char *folder = support_folder();
+    fill(folder);
+    remove(support_path(folder, names[0]));
+    mkdir(support_path(folder, names[0]), 0755);
+    expect_refused(folder, NACRE_BAD_FILE, names[0], "is a folder");
 }
 
 /* ---- damaged files ---- */
@@ -417,6 +427,7 @@ int main(void) {
         BARE(the_home_folder_stands_in_for_unset_xdg_variables),
         BARE(a_missing_or_empty_named_folder_is_an_error),
         BARE(a_missing_file_is_named),
+        BARE(a_folder_in_the_place_of_a_file_is_not_called_missing),
         BARE(files_that_do_not_fit_are_refused_by_name),
         BARE(damaged_files_are_refused_by_name),
         cmocka_unit_test(a_packed_file_cut_in_the_middle_is_refused_by_name),
