@@ -4,8 +4,11 @@
 #include "cli/output.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <nacre/train.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct evaluation {
     const char *data;
@@ -77,8 +80,15 @@ static int evaluate(const evaluation *values, nacre_cli_model *model) {
     if (model->recipe->open(folder, &data) != NACRE_OK) {
         return nacre_cli_library_error();
     }
+    if (!values->data && model->data[0] && strcmp(data.folder, model->data) != 0) {
+        fprintf(stderr, "nacre evaluate: on the data in %s (NACRE_DATA); the run's own was in %s\n",
+                data.folder, model->data);
+    }
     nacre_metrics metrics;
     nacre_status status = nacre_evaluate(model->model, data.test, 0, &metrics);
+    if (status == NACRE_OK && !isfinite(metrics.loss)) {
+        status = nacre_cli_not_finite();
+    }
     int code = status == NACRE_OK ? print_metrics(&metrics, data.kind, values->json)
                                   : nacre_cli_library_error();
     nacre_cli_data_close(&data);

@@ -113,8 +113,8 @@ static void append_table(const nacre_cli_recipe *recipe, int64_t batch, const na
         text,
         "\n%zu steps from %zu records, %zu of them fused into another, %zu dropped\n"
         "%.0f FLOPs, %.0f bytes read and written at least\n"
-        "peak memory of the arena: %zu bytes (no order of these steps needs fewer than "
-        "%zu)\nparameters, state and inputs: %zu bytes\n",
+        "peak memory of the arena: %zu bytes ("
+        "%zu are live at once in this order)\nparameters, state and inputs: %zu bytes\n",
         e->count, e->records, e->fused, e->dropped, e->flops, e->bytes, e->peak_bytes,
         e->live_lower_bound, e->variable_bytes);
 }

@@ -5,6 +5,7 @@
 #include "cli/output.h"
 
 #include <errno.h>
+#include <math.h>
 #include <nacre/io.h>
 #include <nacre/nn.h>
 #include <stdio.h>
@@ -22,6 +23,31 @@ static const nacre_cli_recipe *recipe_of(const nacre_state_dict *state) {
     return &nacre_cli_recipes[0];
 }
 
+nacre_status nacre_cli_not_finite(void) {
+    return nacre_fail(NACRE_NUMERICAL, "the model's output is not finite: its weights are too "
+                                       "large; train it again with a lower --lr");
+}
+
+/* A NaN or Inf among the weights makes every answer worthless. */
+static nacre_status check_finite(const nacre_state_dict *state, const char *file) {
+    for (size_t i = 0; i < nacre_state_dict_count(state); i++) {
+        nacre_tensor *t = nacre_state_dict_tensor(state, i);
+        if (nacre_dtype_of(t) != NACRE_F32) {
+            continue; /* refused by the network with a message of its own */
+        }
+        const float *values = nacre_data(t);
+        int64_t count = nacre_numel(t);
+        for (int64_t k = 0; values && k < count; k++) {
+            if (!isfinite(values[k])) {
+                return nacre_fail(NACRE_NUMERICAL,
+                                  "%s: tensor \"%s\" holds a NaN or Inf; train the model again",
+                                  file, nacre_state_dict_name(state, i));
+            }
+        }
+    }
+    return NACRE_OK;
+}
+
 static nacre_status load(const char *file, nacre_cli_model *out) {
     nacre_state_dict *state = nacre_state_dict_load(file);
     if (!state) {
@@ -36,7 +62,9 @@ static nacre_status load(const char *file, nacre_cli_model *out) {
         nacre_fail(status, "%s", nacre_model_message(out->model));
     } else {
         status = nacre_module_load_state(nacre_model_network(out->model), state);
-        if (status != NACRE_OK) {
+        if (status == NACRE_OK) {
+            status = check_finite(state, file);
+        } else if (status != NACRE_OK) {
             char message[1024];
             snprintf(message, sizeof message, "%s", nacre_error_message());
             nacre_fail(status, "%s: not a model of %s: %s", file, out->recipe->name, message);

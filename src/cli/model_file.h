@@ -15,4 +15,7 @@ typedef struct nacre_cli_model {
 bool nacre_cli_model_open(const char *path, nacre_cli_model *out);
 void nacre_cli_model_close(nacre_cli_model *model);
 
+/* The error of weights that are finite, and yet give a NaN or Inf. */
+nacre_status nacre_cli_not_finite(void);
+
 #endif

@@ -64,6 +64,15 @@ static void softmax(const float *logits, int64_t count, double *probabilities) {
     }
 }
 
+static bool all_finite(const float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(values[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void append_prediction(const char *file, const float *logits, int64_t classes, bool json,
                               nacre_text *text) {
     double probabilities[MOST_CLASSES];
@@ -113,6 +122,10 @@ static nacre_status predict(nacre_cli_model *model, const char *const *files, in
         nacre_tensor *outputs = nacre_predict(model->model, inputs);
         const float *logits = nacre_data(outputs);
         status = logits ? NACRE_OK : nacre_error_code();
+        if (logits && !all_finite(logits, (size_t)count * (size_t)classes)) {
+            status = nacre_cli_not_finite();
+            logits = NULL;
+        }
         for (int i = 0; logits && i < count; i++) {
             append_prediction(files[i], logits + (size_t)i * (size_t)classes, classes, json, text);
         }

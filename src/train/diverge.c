@@ -95,6 +95,10 @@ static void find_culprit(nacre_fit_run *run, int64_t target, int64_t epoch, int6
     nacre_status status = had_update ? next_batch(run, &batch) : NACRE_OK;
     if (status == NACRE_OK && had_update) {
         status = watch_batch(run, &batch, true, &c);
+        /* Updated without a NaN: then the new weights make one on the way forward. */
+        if (status == NACRE_OK && batch_index == NACRE_AT_VALIDATION) {
+            status = watch_batch(run, &batch, false, &c);
+        }
     }
     if (status == NACRE_OK && batch_index >= 0) {
         status = nacre_loader_start(run->loader, epoch, batch_index);
@@ -129,6 +133,10 @@ nacre_status nacre_fit_diverged(nacre_fit_run *run, int64_t epoch, int64_t batch
     nacre_fail(NACRE_NUMERICAL,
                "fit: diverged at step %" PRId64 ": %s became %g: %s; the weights are those of the "
                "last finite loss: lower the learning rate or clip the gradients",
-               run->step, batch < 0 ? "a weight" : "the loss", loss, run->history->diverged_at);
+               run->step,
+               batch == NACRE_AT_VALIDATION ? "the validation loss"
+               : batch < 0                  ? "a weight"
+                                            : "the loss",
+               loss, run->history->diverged_at);
     return NACRE_OK;
 }

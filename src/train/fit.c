@@ -205,7 +205,7 @@ static nacre_fit_outcome train_epoch(nacre_fit_run *run, int64_t epoch, nacre_me
     *out = nacre_tally_metrics(&tally);
     /* The last update of an epoch has no loss of its own to show that it went wrong. */
     if (outcome == NACRE_FIT_DONE && !weights_finite(run->model)) {
-        outcome = diverged(run, epoch, -1, NAN);
+        outcome = diverged(run, epoch, NACRE_AT_WEIGHTS, NAN);
     }
     return outcome;
 }
@@ -225,6 +225,10 @@ static nacre_fit_outcome run_epoch(nacre_fit_run *run, int64_t epoch) {
         nacre_status status = nacre_model_evaluate(run->model, run->validation,
                                                    run->validation_classes, &report.validation);
         outcome = status == NACRE_OK ? NACRE_FIT_DONE : failed(run, status);
+        /* Weights may be finite and yet useless: the epoch's last update shows only here. */
+        if (outcome == NACRE_FIT_DONE && !isfinite(report.validation.loss)) {
+            return diverged(run, epoch, NACRE_AT_VALIDATION, report.validation.loss);
+        }
     }
     report.seconds = (double)(nacre_clock_ns() - start) / 1e9;
     note_validation(run->history, &report);

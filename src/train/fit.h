@@ -22,9 +22,11 @@ typedef struct nacre_fit_run {
 /* Takes a snapshot before step run->step, which is batch `batch` of `epoch`. */
 nacre_status nacre_fit_snapshot(nacre_fit_run *run, int64_t epoch, int64_t batch);
 
-/* The loss of step run->step was not finite, batch `batch` of `epoch`; batch -1: the weights were not,
-   after the last step. Goes back to the weights of the last finite loss and finds out what made the
-   first NaN or Inf. */
+/* Instead of a batch: what was not finite after the last step. */
+enum { NACRE_AT_WEIGHTS = -1, NACRE_AT_VALIDATION = -2 };
+
+/* The loss of step run->step was not finite, batch `batch` of `epoch`, or what comes after all steps. Goes back to
+   the weights of the last finite loss and finds out what made the first NaN or Inf. */
 nacre_status nacre_fit_diverged(nacre_fit_run *run, int64_t epoch, int64_t batch, double loss);
 
 #endif
