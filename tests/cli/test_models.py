@@ -44,6 +44,22 @@ class Models(harness.ProgramTest):
         self.assertEqual(self.good("evaluate", run, "--json", NACRE_DATA=other).json["samples"], 20)
         self.assert_refused(self.run_nacre("evaluate", run, "--data", self.path("none")), 1, "none")
 
+    def test_weights_that_give_no_number_are_refused(self):
+        count = sum(4 * (shape[0] * (shape[1] if len(shape) > 1 else 1)) for shape in OURS.values())
+        image = self.path("x.pgm")
+        harness.write(image, harness.pgm(harness.draw_digit(1, random.Random(1))))
+        for name, value, words in (("nan", float("nan"), ["7.bias", "NaN"]), ("huge", 3e38, ["not finite"])):
+            payload = bytearray(count)
+            if name == "nan":
+                payload[-4:] = struct.pack("<f", value)
+            else:
+                payload = bytearray(struct.pack("<f", value) * (count // 4))
+            path = self.path(f"{name}.safetensors")
+            harness.write(path, safetensors(OURS, payload=bytes(payload)))
+            with self.subTest(name):
+                self.assert_refused(self.run_nacre("evaluate", path, "--data", self.data()), 1, *words)
+                self.assert_refused(self.run_nacre("predict", path, image), 1, *words)
+
     def test_models_of_another_network_are_refused_by_tensor(self):
         cases = [
             ({**OURS, "3.weight": [128, 64]}, ["3.weight", "[128,64]"]),

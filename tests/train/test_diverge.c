@@ -167,6 +167,24 @@ static void the_first_op_and_its_layer_are_named(void **state) {
     nacre_dataset_free(set);
 }
 
+/* The only step of the run has a finite loss; what its update did shows in the validation alone. */
+static void an_update_that_ruins_the_weights_is_undone(void **state) {
+    (void)state;
+    nacre_dataset *set = toy_set(16, false);
+    nacre_model *m = toy_model(nacre_sgd(.lr = 1e30));
+    float start[TOY_PARAMETERS], now[TOY_PARAMETERS];
+    toy_weights(m, start);
+    nacre_history *h = nacre_fit(m, set, .validation = set, .batch_size = 16, .epochs = 3);
+    assert_non_null(h);
+    assert_int_equal(h->outcome, NACRE_FIT_DIVERGED);
+    assert_int_equal(h->epochs, 0);
+    toy_weights(m, now);
+    assert_memory_equal(now, start, sizeof now);
+    nacre_history_free(h);
+    nacre_model_free(m);
+    nacre_dataset_free(set);
+}
+
 static void a_training_epoch_by_hand_reports_it_too(void **state) {
     (void)state;
     nacre_dataset *set = poisoned(16, 5, INFINITY);
@@ -187,6 +205,7 @@ int main(void) {
         cmocka_unit_test(the_first_step_of_an_epoch_goes_back_to_the_one_before),
         cmocka_unit_test(a_huge_rate_stops_with_finite_weights),
         cmocka_unit_test(the_first_op_and_its_layer_are_named),
+        cmocka_unit_test(an_update_that_ruins_the_weights_is_undone),
         cmocka_unit_test(a_training_epoch_by_hand_reports_it_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
