@@ -242,6 +242,12 @@ bool nacre_cli_folder_close(nacre_cli_run_folder *folder) {
     return epochs && steps;
 }
 
+void nacre_cli_folder_drop_steps(nacre_cli_run_folder *folder) {
+    folder->failed = true;
+    table_close(folder, &folder->steps);
+    unlink(folder->steps.path);
+}
+
 void nacre_cli_folder_remove(nacre_cli_run_folder *folder) {
     static const char *const names[] = {"config.json", "epochs.csv", "steps.csv", "curves.svg",
                                         "model.safetensors"};

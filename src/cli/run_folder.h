@@ -46,6 +46,9 @@ void nacre_cli_folder_file(const nacre_cli_run_folder *folder, const char *name,
 /* Closes the tables. false: one could not be written whole. */
 bool nacre_cli_folder_close(nacre_cli_run_folder *folder);
 
+/* Closes and removes the table of steps; says nothing. */
+void nacre_cli_folder_drop_steps(nacre_cli_run_folder *folder);
+
 /* Closes and removes all files of the run, and the folders that it made. */
 void nacre_cli_folder_remove(nacre_cli_run_folder *folder);
 

@@ -131,21 +131,38 @@ static void judge(training *run) {
     }
 }
 
-static bool save_model(training *run) {
+static bool write_model(training *run) {
     nacre_module *network = nacre_model_network(run->model);
     nacre_state_dict *state = nacre_module_state(network);
     char path[4200];
     nacre_cli_folder_file(&run->folder, "model.safetensors", path, sizeof path);
-    bool saved =
+    bool written =
         state &&
         nacre_state_dict_set_metadata(state, "recipe", run->settings.recipe->name) == NACRE_OK &&
         nacre_state_dict_set_metadata(state, "nacre", nacre_version()) == NACRE_OK &&
         nacre_state_dict_save(state, path) == NACRE_OK;
-    if (!saved) {
-        nacre_cli_library_error();
-    }
     nacre_state_dict_free(state);
-    return saved;
+    return written;
+}
+
+/* The weights are what a run is for: where the disk has no room for them, the table of steps goes. One line
+   says so, unless a table's failure was said already. */
+static bool save_model(training *run) {
+    if (write_model(run)) {
+        return true;
+    }
+    bool told = run->folder.failed;
+    nacre_cli_folder_drop_steps(&run->folder);
+    bool written = write_model(run);
+    if (!told && written) {
+        nacre_cli_error("%s: the disk is full: steps.csv was removed to make room for the weights; "
+                        "make room or give another --out",
+                        run->folder.path);
+    } else if (!told) {
+        nacre_cli_error("%s; make room or give another --out", nacre_error_message());
+    }
+    run->folder.failed = true;
+    return written;
 }
 
 static bool save_curves(training *run) {
@@ -173,7 +190,7 @@ static bool save(training *run) {
         return false;
     }
     bool tables = nacre_cli_folder_close(&run->folder) && !run->folder.failed;
-    return save_curves(run) && tables;
+    return tables && save_curves(run);
 }
 
 static void append_string_or_null(const char *string, nacre_text *text) {

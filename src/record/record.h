@@ -58,8 +58,7 @@ struct nacre_tensor {
     nacre_value *value;   /* NULL: an error tensor, or an empty gradient slot */
     nacre_message *error; /* NULL: none */
     bool wants_grad;
-    bool
-        plain; /* its value was assigned to a variable that wants a gradient: this handle still does not */
+    bool plain; /* shares its value with a variable that wants a gradient, and wants none */
     nacre_storage *variable; /* where assignments go: fixed for life; NULL until needed */
     nacre_tensor *gradient;  /* slot, retained; NULL: wants none */
     nacre_tensor *dirty_previous, *dirty_next; /* assignments not evaluated yet */
