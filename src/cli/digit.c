@@ -4,6 +4,7 @@
 #include "base/memory.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,27 +19,110 @@ static int compare_floats(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The median of the outermost pixels: a stroke that touches the border somewhere does not move it.
-   NaN when memory is short. */
-static float border_level(const nacre_image *image) {
-    size_t width = (size_t)image->width, height = (size_t)image->height, count = 0;
-    float *border = nacre_alloc((2 * width + 2 * height) * sizeof *border);
-    if (!border) {
+/* ---- ground and frame ---- */
+
+/* Ring 0 holds the outermost pixels, ring 1 those next to it, and so on. */
+typedef struct ring {
+    float level; /* median: a stroke that crosses the ring somewhere does not move it */
+    float share; /* of the pixels that have about this level, 0 to 1 */
+} ring;
+
+static bool alike(float a, float b) { return fabsf(a - b) <= 1.0F / 8; }
+
+/* `values` has room for 2 (width + height). */
+static ring ring_at(const nacre_image *image, int depth, float *values) {
+    size_t row = (size_t)image->width, count = 0;
+    size_t left = (size_t)depth, top = left;
+    size_t right = row - left, bottom = (size_t)image->height - top;
+    for (size_t x = left; x < right; x++) {
+        values[count++] = image->pixels[top * row + x];
+        values[count++] = image->pixels[(bottom - 1) * row + x];
+    }
+    for (size_t y = top; y < bottom; y++) {
+        values[count++] = image->pixels[y * row + left];
+        values[count++] = image->pixels[y * row + right - 1];
+    }
+    qsort(values, count, sizeof *values, compare_floats);
+    ring out = {.level = values[count / 2]};
+    size_t near = 0;
+    for (size_t i = 0; i < count; i++) {
+        near += alike(values[i], out.level);
+    }
+    out.share = (float)near / (float)count;
+    return out;
+}
+
+/* What is drawn on `ground` inside the frame is a block that fills much of it: then the frame is the
+   ground, and the block the hole of an angular 0 or 8. (A 1 is a block too, but with more around it.) */
+static bool is_block(const nacre_image *image, int frame, float ground) {
+    int left = image->width, right = -1, top = image->height, bottom = -1;
+    double drawn = 0;
+    for (int y = frame; y < image->height - frame; y++) {
+        for (int x = frame; x < image->width - frame; x++) {
+            size_t at = (size_t)y * (size_t)image->width + (size_t)x;
+            if (fabsf(image->pixels[at] - ground) > 0.25F) {
+                left = x < left ? x : left;
+                right = x > right ? x : right;
+                top = y < top ? y : top;
+                bottom = y;
+                drawn++;
+            }
+        }
+    }
+    double width = right - left + 1.0, height = bottom - top + 1.0;
+    bool close = image->width - 2 * frame < 4 * width && image->height - 2 * frame < 3 * height;
+    return right < 0 || (close && drawn > 0.65 * width * height);
+}
+
+/* Pixels of the frame at the edge, 0 without one, and the level of the ground inside it. A frame is made
+   of rings of one level each; the first ring inside it has another one. An angular 2, 3 or 5 has nearly
+   such a ring as well, so the digit must not touch the frame, but for a picture of MNIST's size: there a
+   thick frame cuts into it. */
+static int find_frame(const nacre_image *image, float *values, float *ground) {
+    int side = image->width < image->height ? image->width : image->height, frame = 0;
+    ring now = ring_at(image, 0, values);
+    float outer = now.level;
+    float enough = image->width == SIDE && image->height == SIDE ? 0.5F : 0.95F;
+    *ground = outer;
+    for (int depth = 1; depth <= side / 4 && now.share >= 0.95F; depth++) {
+        now = ring_at(image, depth, values);
+        if (!alike(now.level, *ground)) {
+            if (now.share < enough) {
+                break;
+            }
+            frame = depth;
+            *ground = now.level;
+        }
+    }
+    if (frame > 0 && is_block(image, frame, *ground)) {
+        frame = 0;
+        *ground = outer;
+    }
+    return frame;
+}
+
+/* The ground's level; a frame becomes ground. NaN when memory is short. */
+static float find_ground(nacre_image *image) {
+    size_t width = (size_t)image->width, height = (size_t)image->height;
+    float *values = nacre_alloc((2 * width + 2 * height) * sizeof *values);
+    if (!values) {
         return NAN;
     }
-    for (size_t x = 0; x < width; x++) {
-        border[count++] = image->pixels[x];
-        border[count++] = image->pixels[(height - 1) * width + x];
+    float ground;
+    int frame = find_frame(image, values, &ground);
+    nacre_free(values);
+    for (int y = 0; frame > 0 && y < image->height; y++) {
+        bool inside = y >= frame && y < image->height - frame;
+        for (int x = 0; x < image->width; x++) {
+            if (!inside || x < frame || x >= image->width - frame) {
+                image->pixels[(size_t)y * width + (size_t)x] = ground;
+            }
+        }
     }
-    for (size_t y = 0; y < height; y++) {
-        border[count++] = image->pixels[y * width];
-        border[count++] = image->pixels[y * width + width - 1];
-    }
-    qsort(border, count, sizeof *border, compare_floats);
-    float level = border[count / 2];
-    nacre_free(border);
-    return level;
+    return ground;
 }
+
+/* ---- the digit's box ---- */
 
 /* Where pixels are above a quarter of the brightest one. */
 static box bounding_box(const nacre_image *image, float threshold) {
@@ -133,7 +217,7 @@ static float lift(nacre_image *image, float ground) {
 }
 
 nacre_status nacre_cli_digit(nacre_image *image, const char *name, float *pixels) {
-    float ground = border_level(image);
+    float ground = find_ground(image);
     if (isnan(ground)) {
         return NACRE_OUT_OF_MEMORY;
     }

@@ -177,6 +177,54 @@ class Predict(harness.ProgramTest):
                 out[(top + y) * width + left + x] = pixels[28 * (y // scale) + x // scale]
         return bytes(out)
 
+    def frame(self, pixels, width, height, thick, level):
+        """The picture with its outermost pixels replaced."""
+        out = bytearray(pixels)
+        for y in range(height):
+            for x in range(width):
+                if min(x, y, width - 1 - x, height - 1 - y) < thick:
+                    out[y * width + x] = level
+        return bytes(out)
+
+    def digits(self, files):
+        out = self.good("predict", self.path("run"), *files, "--json").out
+        return [json.loads(line)["digit"] for line in out.splitlines()]
+
+    def test_a_frame_is_not_part_of_the_digit(self):
+        """Crossed bars on larger ground, without a frame and with frames of any level."""
+        self.trained()
+        side, plain, framed = 84, [], []
+        for label in range(10):
+            pixels = bytes(map(max, harness.draw_digit(label, self.noise),
+                               harness.draw_digit((label + 6) % 10, self.noise)))
+            pixels = self.enlarge(pixels, 2, side, side, 14, 14)
+            for name in ("light", "dark"):
+                if name == "dark":
+                    pixels = bytes(255 - value for value in pixels)
+                plain.append(self.path(f"{label}-{name}"))
+                harness.write(plain[-1], harness.pgm(pixels, side, side))
+                for thick, level in ((1, 0), (1, 255), (6, 0), (6, 128), (6, 255)):
+                    framed.append((len(plain) - 1, self.path(f"{label}-{name}-{thick}-{level}")))
+                    harness.write(framed[-1][1], harness.pgm(
+                        self.frame(pixels, side, side, thick, level), side, side))
+        expected = self.digits(plain)
+        self.assertEqual(self.digits([path for _, path in framed]), [expected[at] for at, _ in framed])
+
+    def test_an_angular_digit_near_the_border_is_not_a_frame(self):
+        """A box with a hole, one pixel from the border: the same as with much ground around it."""
+        self.trained()
+        files = []
+        for name, margin in (("near", 1), ("far", 9)):
+            width, height = 24 + 2 * margin, 40 + 2 * margin
+            box = [margin <= x < width - margin and margin <= y < height - margin and not
+                   (margin + 8 <= x < width - margin - 8 and margin + 8 <= y < height - margin - 8)
+                   for y in range(height) for x in range(width)]
+            files.append(self.path(name))
+            harness.write(files[-1], harness.pgm(bytes(255 * inside for inside in box), width, height))
+        results = [json.loads(line) for line in
+                   self.good("predict", self.path("run"), *files, "--json").out.splitlines()]
+        self.assertEqual(results[0]["probabilities"], results[1]["probabilities"])
+
     def test_real_digits_in_any_size_place_and_polarity(self):
         data = self.real_data()
         values = self.good("train", "mnist-mlp", "--data", data, "--epochs", 2, "--json",
@@ -184,32 +232,35 @@ class Predict(harness.ProgramTest):
         self.assertGreater(values["test_accuracy"], 0.95)
         images, labels = harness.real_mnist()
         count, right = 100, {}
-        for form in ("same", "inverted", "large", "large-inverted", "grey", "png"):
+        for form in ("same", "inverted", "large", "large-inverted", "grey", "png", "framed",
+                     "framed-inverted", "framed-large", "framed-large-inverted"):
             if form == "png" and not self.has("libpng"):
                 continue
             files = []
             for i in range(count):
                 pixels = images[784 * i:784 * (i + 1)]
                 width = height = 28
-                if form.startswith("large"):
+                if "large" in form:
                     width, height = 260, 190
                     pixels = self.enlarge(pixels, 5, width, height, 90, 20)
-                if form in ("inverted", "large-inverted", "png"):
+                if form == "png" or form.endswith("inverted"):
                     pixels = bytes(255 - value for value in pixels)
                 if form == "grey":
                     width, height = 60, 90
                     pixels = bytes(220 - value * 3 // 4
                                    for value in self.enlarge(pixels, 2, width, height, 2, 30))
+                if form.startswith("framed"):
+                    thick = 6 if "large" in form else 1
+                    pixels = self.frame(pixels, width, height, thick, 255 * (i % 2))
                 data = (harness.png if form == "png" else harness.pgm)(pixels, width, height)
                 files.append(self.path(f"{form}-{i}"))
                 harness.write(files[-1], data)
-            out = self.good("predict", self.path("run"), *files, "--json").out
-            digits = [json.loads(line)["digit"] for line in out.splitlines()]
+            digits = self.digits(files)
             right[form] = sum(digit == label for digit, label in zip(digits, labels))
         self.assertGreaterEqual(right["same"], 93, right)
         self.assertEqual(right["inverted"], right["same"])
         self.assertEqual(right.get("png", right["same"]), right["same"])
-        for form in ("large", "large-inverted", "grey"):
+        for form in right.keys() - {"same", "inverted", "png"}:
             self.assertGreaterEqual(right[form], right["same"] - 5, right)
 
 
