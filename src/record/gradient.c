@@ -26,6 +26,10 @@ static nacre_status slot_make(nacre_tensor *t) {
 }
 
 nacre_tensor *nacre_requires_grad(nacre_tensor *t, bool wanted) {
+    if (!t) {
+        nacre_fail(NACRE_INVALID_ARGUMENT, "requires_grad: the tensor is NULL");
+        return nacre_error_tensor();
+    }
     if (!t->value) {
         return t;
     }
@@ -59,13 +63,13 @@ nacre_tensor *nacre_requires_grad(nacre_tensor *t, bool wanted) {
 }
 
 bool nacre_has_requires_grad(const nacre_tensor *t) {
-    return t->value && t->value->needs_grad && !t->plain;
+    return t && t->value && t->value->needs_grad && !t->plain;
 }
 
-bool nacre_has_grad(const nacre_tensor *t) { return t->gradient && t->gradient->slot_set; }
+bool nacre_has_grad(const nacre_tensor *t) { return t && t->gradient && t->gradient->slot_set; }
 
 void nacre_zero_grad(nacre_tensor *t) {
-    nacre_tensor *slot = t->gradient;
+    nacre_tensor *slot = t ? t->gradient : NULL;
     if (!slot) {
         return;
     }
@@ -81,10 +85,10 @@ void nacre_zero_grad(nacre_tensor *t) {
 }
 
 nacre_tensor *nacre_grad(nacre_tensor *t) {
-    if (t->error) {
+    if (t && t->error) {
         return t;
     }
-    if (!t->gradient) {
+    if (!t || !t->gradient) {
         nacre_fail(NACRE_INVALID_STATE, "grad: the tensor does not want a gradient; call "
                                         "nacre_requires_grad(t, true) on a leaf");
         return nacre_error_tensor();
@@ -114,6 +118,10 @@ nacre_status nacre_slot_add(nacre_tensor *slot, nacre_tensor *g, const char *fil
 }
 
 nacre_status nacre_accumulate_grad(nacre_tensor *t, nacre_tensor *g) {
+    if (!t || !g || (!g->value && !g->error)) {
+        return nacre_fail(NACRE_INVALID_ARGUMENT, "accumulate_grad: the %s is %s",
+                          t ? "gradient" : "tensor", t && g ? "an empty gradient slot" : "NULL");
+    }
     if (t->error || g->error) {
         nacre_tensor *error = t->error ? t : g;
         return nacre_fail(error->error->status, "%s", error->error->text);
@@ -138,9 +146,6 @@ nacre_status nacre_accumulate_grad(nacre_tensor *t, nacre_tensor *g) {
 }
 
 nacre_tensor *nacre_detach_at(nacre_tensor *t, const char *file, int line) {
-    if (!t->value) {
-        return t;
-    }
     bool before = nacre_set_grad_enabled(false);
     nacre_tensor *same = nacre_record_one(&(nacre_recording){
         .op = &nacre_op_copy, .inputs = 1, .in = {t}, .file = file, .line = line});
@@ -376,6 +381,9 @@ static nacre_tensor *ones_like(const nacre_tensor *t, const char *file, int line
 
 static nacre_status check_output(const nacre_tensor *y, const char *what, const char *file,
                                  int line) {
+    if (!y) {
+        return nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line, "%s: the tensor is NULL", what);
+    }
     if (y->error) {
         return nacre_fail(y->error->status, "%s", y->error->text);
     }
@@ -408,6 +416,10 @@ nacre_status nacre_backward_from_at(nacre_tensor *output, nacre_tensor *gradient
     nacre_status status = check_output(output, "backward", file, line);
     if (status != NACRE_OK) {
         return status;
+    }
+    if (!gradient || (!gradient->value && !gradient->error)) {
+        return nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line, "backward: the gradient is %s",
+                             gradient ? "an empty gradient slot" : "NULL");
     }
     if (gradient->error) {
         return nacre_fail(gradient->error->status, "%s", gradient->error->text);

@@ -8,16 +8,19 @@
 #include <stdio.h>
 #include <string.h>
 
-bool nacre_is_error(const nacre_tensor *t) { return t->error != NULL; }
+/* Absent tensors are asked about too: NULL is an error wherever a tensor is. */
+bool nacre_is_error(const nacre_tensor *t) { return !t || t->error; }
 
 nacre_status nacre_tensor_status(const nacre_tensor *t) {
-    return t->error ? t->error->status : NACRE_OK;
+    return !t ? NACRE_INVALID_ARGUMENT : t->error ? t->error->status : NACRE_OK;
 }
 
-const char *nacre_tensor_message(const nacre_tensor *t) { return t->error ? t->error->text : ""; }
+const char *nacre_tensor_message(const nacre_tensor *t) {
+    return !t ? "the tensor is NULL" : t->error ? t->error->text : "";
+}
 
 nacre_shape nacre_shape_of(const nacre_tensor *t) {
-    return t->value ? t->value->shape : (nacre_shape){.ndim = 0};
+    return t && t->value ? t->value->shape : (nacre_shape){.ndim = 0};
 }
 
 int64_t nacre_size(const nacre_tensor *t, int axis) {
@@ -27,17 +30,17 @@ int64_t nacre_size(const nacre_tensor *t, int axis) {
 }
 
 int64_t nacre_numel(const nacre_tensor *t) {
-    return t->value ? nacre_shape_numel(&t->value->shape) : 0;
+    return t && t->value ? nacre_shape_numel(&t->value->shape) : 0;
 }
 
-int nacre_ndim(const nacre_tensor *t) { return t->value ? t->value->shape.ndim : 0; }
+int nacre_ndim(const nacre_tensor *t) { return t && t->value ? t->value->shape.ndim : 0; }
 
 nacre_dtype nacre_dtype_of(const nacre_tensor *t) {
-    return t->value ? t->value->dtype : NACRE_DTYPE_DEFAULT;
+    return t && t->value ? t->value->dtype : NACRE_DTYPE_DEFAULT;
 }
 
 nacre_device nacre_device_of(const nacre_tensor *t) {
-    return t->value ? t->value->device : NACRE_DEVICE_DEFAULT;
+    return t && t->value ? t->value->device : NACRE_DEVICE_DEFAULT;
 }
 
 /* Repeats an error tensor's message as the thread's last error. */
@@ -355,5 +358,5 @@ const char *nacre_describe(const nacre_tensor *t) {
 }
 
 const char *nacre_grad_fn(const nacre_tensor *t) {
-    return !t->value || is_leaf(t->value) || t->wants_grad ? "" : t->value->record->op->name;
+    return !t || !t->value || is_leaf(t->value) || t->wants_grad ? "" : t->value->record->op->name;
 }

@@ -123,6 +123,34 @@ static void misuse_is_named(void **state) {
     nacre_error_clear();
 }
 
+static void an_absent_tensor_is_named_wherever_gradients_are_asked_for(void **state) {
+    (void)state;
+    nacre_tensor *x = nacre_requires_grad(nacre_ones(NACRE_SHAPE(3)), true), *none = NULL, *g;
+    nacre_tensor *y = nacre_mul(x, x), *empty = nacre_grad(x);
+    nacre_zero_grad(x);
+    nacre_zero_grad(NULL);
+    assert_int_equal(nacre_backward(NULL), NACRE_INVALID_ARGUMENT);
+    assert_int_equal(nacre_backward_from(y, NULL), NACRE_INVALID_ARGUMENT);
+    assert_int_equal(nacre_backward_from(y, empty), NACRE_INVALID_ARGUMENT);
+    assert_int_equal(nacre_gradients(NULL, &x, 1, &g), NACRE_INVALID_ARGUMENT);
+    assert_int_equal(nacre_gradients(y, &none, 1, &g), NACRE_INVALID_ARGUMENT);
+    assert_true(nacre_is_error(g));
+    assert_int_equal(nacre_accumulate_grad(NULL, x), NACRE_INVALID_ARGUMENT);
+    assert_int_equal(nacre_accumulate_grad(x, NULL), NACRE_INVALID_ARGUMENT);
+    assert_int_equal(nacre_accumulate_grad(x, empty), NACRE_INVALID_ARGUMENT);
+    assert_non_null(strstr(nacre_error_message(), "empty gradient slot"));
+    assert_true(nacre_is_error(nacre_requires_grad(NULL, true)));
+    assert_true(nacre_is_error(nacre_grad(NULL)));
+    assert_true(nacre_is_error(nacre_detach(NULL)));
+    assert_true(nacre_is_error(nacre_detach(empty)));
+    assert_false(nacre_has_grad(NULL) || nacre_has_requires_grad(NULL));
+    assert_true(nacre_is_error(NULL));
+    assert_int_equal(nacre_tensor_status(NULL), NACRE_INVALID_ARGUMENT);
+    assert_int_equal(nacre_numel(NULL), 0);
+    assert_string_equal(nacre_grad_fn(NULL), "");
+    nacre_error_clear();
+}
+
 static void a_failed_backward_changes_no_slot(void **state) {
     (void)state;
     nacre_tensor *x = nacre_requires_grad(nacre_ones(NACRE_SHAPE(64)), true);
@@ -160,6 +188,7 @@ int main(void) {
         cmocka_unit_test(composites_without_a_rule_are_differentiated_through),
         cmocka_unit_test(reading_the_loss_first_costs_no_second_forward),
         cmocka_unit_test(misuse_is_named),
+        cmocka_unit_test(an_absent_tensor_is_named_wherever_gradients_are_asked_for),
         cmocka_unit_test(a_failed_backward_changes_no_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
