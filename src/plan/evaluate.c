@@ -329,6 +329,9 @@ nacre_status nacre_evaluate_now(nacre_tensor *const *tensors, size_t count) {
     nacre_work_finish(&planner->work);
     release_storages(planner);
     thread->evaluating = false;
+    if (status != NACRE_OK) {
+        planner->explain_to = NULL; /* its owner is told by the status */
+    }
     /* A stale value that was asked for is its asker's fault; anything else would fail again and again. */
     if (status != NACRE_OK && status != NACRE_STALE) {
         nacre_rollback(thread);
