@@ -120,9 +120,9 @@ static int print_measurement(const nacre_cli_recipe *recipe, const bench *values
     double gflops = m->flops / m->least * 1e-3;
     if (values->json) {
         nacre_text_append(&text,
-                          "{\"workload\": \"%s\", \"batch\": %" PRId64
-                          ", \"threads\": %d, \"us_min\": %.3f, \"us_median\": %.3f, \"flops\": "
-                          "%.0f, \"peak_gflops\": %.2f}\n",
+                          "{\"workload\":\"%s\",\"batch\":%" PRId64
+                          ",\"threads\":%d,\"us_min\":%.3f,\"us_median\":%.3f,\"flops\":"
+                          "%.0f,\"peak_gflops\":%.2f}\n",
                           recipe->workload, values->batch_size, nacre_threads(), m->least,
                           m->median, m->flops, m->peak_gflops);
     } else {

@@ -57,11 +57,11 @@ const nacre_cli_syntax nacre_cli_evaluate_syntax = {
 static int print_metrics(const nacre_metrics *metrics, const char *kind, bool json) {
     nacre_text text = {0};
     if (json) {
-        nacre_text_append(&text, "{\"test_loss\": ");
+        nacre_text_append(&text, "{\"test_loss\":");
         nacre_text_append_number(&text, metrics->loss);
-        nacre_text_append(&text, ", \"test_accuracy\": ");
+        nacre_text_append(&text, ",\"test_accuracy\":");
         nacre_text_append_number(&text, metrics->accuracy);
-        nacre_text_append(&text, ", \"samples\": %" PRId64 "}\n", metrics->samples);
+        nacre_text_append(&text, ",\"samples\":%" PRId64 "}\n", metrics->samples);
     } else {
         nacre_text_append(&text,
                           "test accuracy %.2f %%, test loss %.4f over %" PRId64 " samples of %s\n",

@@ -50,35 +50,35 @@ const nacre_cli_syntax nacre_cli_explain_syntax = {
 
 static void append_json(const nacre_cli_recipe *recipe, int64_t batch, const nacre_explanation *e,
                         nacre_text *text) {
-    nacre_text_append(text, "{\"recipe\": \"%s\", \"batch\": %" PRId64 ", \"steps\": [",
-                      recipe->name, batch);
+    nacre_text_append(text, "{\"recipe\":\"%s\",\"batch\":%" PRId64 ",\"steps\":[", recipe->name,
+                      batch);
     for (size_t i = 0; i < e->count; i++) {
         const nacre_plan_step *step = &e->steps[i];
-        nacre_text_append(text, "%s\n  {\"kernel\": ", i ? "," : "");
+        nacre_text_append(text, "%s{\"kernel\":", i ? "," : "");
         nacre_text_append_json(text, step->kernel);
-        nacre_text_append(text, ", \"shapes\": ");
+        nacre_text_append(text, ",\"shapes\":");
         nacre_text_append_json(text, step->shapes);
-        nacre_text_append(text, ", \"where\": ");
+        nacre_text_append(text, ",\"where\":");
         nacre_text_append_json(text, step->where);
-        nacre_text_append(text, ", \"flops\": ");
+        nacre_text_append(text, ",\"flops\":");
         nacre_text_append_number(text, step->flops);
-        nacre_text_append(text, ", \"bytes\": ");
+        nacre_text_append(text, ",\"bytes\":");
         nacre_text_append_number(text, step->bytes);
-        nacre_text_append(text, ", \"offset\": ");
+        nacre_text_append(text, ",\"offset\":");
         if (step->offset < 0) {
             nacre_text_append(text, "null");
         } else {
             nacre_text_append(text, "%" PRId64, step->offset);
         }
-        nacre_text_append(text, ", \"output_bytes\": %zu}", step->output_bytes);
+        nacre_text_append(text, ",\"output_bytes\":%zu}", step->output_bytes);
     }
-    nacre_text_append(text, "\n], \"flops\": ");
+    nacre_text_append(text, "],\"flops\":");
     nacre_text_append_number(text, e->flops);
-    nacre_text_append(text, ", \"bytes\": ");
+    nacre_text_append(text, ",\"bytes\":");
     nacre_text_append_number(text, e->bytes);
     nacre_text_append(text,
-                      ", \"peak_bytes\": %zu, \"live_lower_bound\": %zu, \"variable_bytes\": %zu"
-                      ", \"records\": %zu, \"dropped\": %zu, \"fused\": %zu}\n",
+                      ",\"peak_bytes\":%zu,\"live_lower_bound\":%zu,\"variable_bytes\":%zu"
+                      ",\"records\":%zu,\"dropped\":%zu,\"fused\":%zu}\n",
                       e->peak_bytes, e->live_lower_bound, e->variable_bytes, e->records, e->dropped,
                       e->fused);
 }

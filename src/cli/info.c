@@ -103,26 +103,25 @@ static const struct field {
 enum { FIELDS = sizeof fields / sizeof *fields };
 
 static void append_json(nacre_text *text) {
-    nacre_text_append(text, "{\"version\": \"%s\", \"build\": {", nacre_version());
+    nacre_text_append(text, "{\"version\":\"%s\",\"build\":{", nacre_version());
     for (size_t i = 0; i < FIELDS; i++) {
-        nacre_text_append(text, "%s\"%s\": ", i ? ", " : "", fields[i].key);
+        nacre_text_append(text, "%s\"%s\":", i ? "," : "", fields[i].key);
         nacre_text_append_json(text, fields[i].value);
     }
-    nacre_text_append(text, "}, \"isa\": \"%s\", \"levels\": [", nacre_isa());
+    nacre_text_append(text, "},\"isa\":\"%s\",\"levels\":[", nacre_isa());
     for (size_t i = 0; i < LEVELS; i++) {
-        nacre_text_append(text, "%s{\"name\": \"%s\", \"built\": %s, \"supported\": %s}",
-                          i ? ", " : "", nacre_isa_name(levels[i].level),
-                          levels[i].built ? "true" : "false",
+        nacre_text_append(text, "%s{\"name\":\"%s\",\"built\":%s,\"supported\":%s}", i ? "," : "",
+                          nacre_isa_name(levels[i].level), levels[i].built ? "true" : "false",
                           nacre_isa_supported(levels[i].level) ? "true" : "false");
     }
-    nacre_text_append(text, "], \"usable_cpus\": %d, \"threads\": %d, \"libraries\": [",
+    nacre_text_append(text, "],\"usable_cpus\":%d,\"threads\":%d,\"libraries\":[",
                       nacre_usable_cpus(), nacre_threads());
     for (size_t i = 0; i < LIBRARIES; i++) {
-        nacre_text_append(text, "%s{\"name\": \"%s\", \"use\": \"%s\", \"found\": %s",
-                          i ? ", " : "", libraries[i].name, libraries[i].use,
+        nacre_text_append(text, "%s{\"name\":\"%s\",\"use\":\"%s\",\"found\":%s", i ? "," : "",
+                          libraries[i].name, libraries[i].use,
                           libraries[i].found ? "true" : "false");
         if (!libraries[i].found) {
-            nacre_text_append(text, ", \"why\": \"");
+            nacre_text_append(text, ",\"why\":\"");
             append_why(&libraries[i], text);
             nacre_text_append(text, "\"");
         }

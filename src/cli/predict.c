@@ -86,11 +86,11 @@ static void append_prediction(const char *file, const float *logits, int64_t cla
                           100 * probabilities[digit]);
         return;
     }
-    nacre_text_append(text, "{\"file\": ");
+    nacre_text_append(text, "{\"file\":");
     nacre_text_append_json(text, file);
-    nacre_text_append(text, ", \"digit\": %lld, \"probabilities\": [", (long long)digit);
+    nacre_text_append(text, ",\"digit\":%lld,\"probabilities\":[", (long long)digit);
     for (int64_t i = 0; i < classes; i++) {
-        nacre_text_append(text, i ? ", " : "");
+        nacre_text_append(text, i ? "," : "");
         nacre_text_append_number(text, probabilities[i]);
     }
     nacre_text_append(text, "]}\n");

@@ -213,16 +213,16 @@ static void append_result(const training *run, nacre_text *text) {
         {"step_us", run->timed_steps ? run->microseconds / (double)run->timed_steps : NAN},
         {"peak_rss_bytes", nacre_cli_peak_memory()},
     };
-    nacre_text_append(text, "{\"status\": \"%s\", \"data\": ", outcome_names[run->outcome]);
+    nacre_text_append(text, "{\"status\":\"%s\",\"data\":", outcome_names[run->outcome]);
     append_string_or_null(run->data.kind, text);
-    nacre_text_append(text, ", \"epochs\": %" PRId64 ", \"steps\": %" PRId64,
+    nacre_text_append(text, ",\"epochs\":%" PRId64 ",\"steps\":%" PRId64,
                       run->history ? run->history->epochs : 0,
                       run->history ? run->history->steps : 0);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        nacre_text_append(text, ", \"%s\": ", numbers[i].key);
+        nacre_text_append(text, ",\"%s\":", numbers[i].key);
         nacre_text_append_number(text, numbers[i].number);
     }
-    nacre_text_append(text, ", \"run\": ");
+    nacre_text_append(text, ",\"run\":");
     append_string_or_null(run->history ? run->folder.path : NULL, text);
     nacre_text_append(text, "}\n");
 }
