@@ -64,10 +64,14 @@ static nacre_status load(const char *file, nacre_cli_model *out) {
         status = nacre_module_load_state(nacre_model_network(out->model), state);
         if (status == NACRE_OK) {
             status = check_finite(state, file);
-        } else if (status != NACRE_OK) {
+        } else {
+            static const char prefix[] = "load_state: "; /* the library function's name */
             char message[1024];
             snprintf(message, sizeof message, "%s", nacre_error_message());
-            nacre_fail(status, "%s: not a model of %s: %s", file, out->recipe->name, message);
+            bool named = strncmp(message, prefix, sizeof prefix - 1) == 0;
+            nacre_fail(status,
+                       "%s: not a model of %s: %s; give a model.safetensors of 'nacre train'", file,
+                       out->recipe->name, message + (named ? sizeof prefix - 1 : 0));
         }
     }
     nacre_state_dict_free(state);
@@ -87,6 +91,12 @@ bool nacre_cli_model_open(const char *path, nacre_cli_model *out) {
     if (S_ISDIR(state.st_mode)) {
         nacre_cli_recorded recorded;
         snprintf(file, sizeof file, "%s/config.json", path);
+        if (stat(file, &state) != 0 && errno == ENOENT) {
+            nacre_cli_error("%s: not a run folder: it holds no config.json; give the folder that a "
+                            "'nacre train' wrote, or a .safetensors file",
+                            path);
+            return false;
+        }
         if (nacre_cli_read_recorded(file, &recorded) != NACRE_OK) {
             nacre_cli_library_error();
             return false;

@@ -17,10 +17,19 @@
 
 enum { BUFFER = 1 << 16 };
 
+/* What to do, by the system's reason that a message holds. */
+static const char *advice(const char *message) {
+    if (strstr(message, strerror(EMFILE)) || strstr(message, strerror(ENFILE))) {
+        return "raise the limit of open files (ulimit -n)";
+    }
+    bool full = strstr(message, strerror(ENOSPC)) || strstr(message, strerror(EDQUOT));
+    return full ? "make room or give another --out" : "give another --out";
+}
+
 static bool table_fail(nacre_cli_run_folder *folder, nacre_cli_table *table) {
+    const char *reason = strerror(errno);
     if (!folder->failed) {
-        nacre_cli_error("%s: cannot write: %s; make room or give another --out", table->path,
-                        strerror(errno));
+        nacre_cli_error("%s: cannot write: %s; %s", table->path, reason, advice(reason));
     }
     folder->failed = true;
     return false;
@@ -150,7 +159,7 @@ static bool make_named(nacre_cli_run_folder *folder, const char *recipe) {
     folder->existing = existing_part(parent);
     snprintf(folder->path, sizeof folder->path, "%s", parent);
     if (nacre_make_folders(parent) != NACRE_OK) {
-        nacre_cli_library_error();
+        nacre_cli_error("%s; give --out DIR", nacre_error_message());
         return false;
     }
     time_t now = time(NULL);
@@ -229,7 +238,7 @@ bool nacre_cli_folder_write(nacre_cli_run_folder *folder, const char *name, nacr
     if (!good) {
         nacre_cli_error("%s: out of memory while writing it", path);
     } else if (nacre_file_write(path, text->bytes, text->length) != NACRE_OK) {
-        nacre_cli_library_error();
+        nacre_cli_error("%s; %s", nacre_error_message(), advice(nacre_error_message()));
         good = false;
     }
     nacre_text_free(text);
