@@ -109,6 +109,12 @@ int main(int argc, char **argv) {
         return help(argc - 2, argv + 2);
     }
     if (name[0] == '-') {
+        static const char *const flags[] = {"version", "help"};
+        const char *nearest =
+            nacre_cli_nearest(name + strspn(name, "-"), flags, sizeof flags / sizeof *flags);
+        if (nearest) {
+            return nacre_cli_usage("unknown flag %.100s; did you mean --%s?", name, nearest);
+        }
         return nacre_cli_usage("unknown flag %.100s; a command comes first, such as train", name);
     }
     const command *found = find_command(name);

@@ -160,12 +160,21 @@ static bool store_integer(const nacre_cli_option *option, const char *text, void
     return true;
 }
 
+/* Whether the mantissa has a digit other than 0: then the number is not 0, even if it reads as 0. */
+static bool has_value(const char *text) {
+    size_t mantissa = strcspn(text, "eE"), zeros = strcspn(text, "123456789");
+    return zeros < mantissa;
+}
+
 static bool store_real(const nacre_cli_option *option, const char *text, void *at, char *problem,
                        size_t size) {
     if (!is_decimal(text)) {
         return refuse(option, text, "not a finite decimal number", problem, size);
     }
     double value = strtod(text, NULL);
+    if (value == 0 && has_value(text)) {
+        return refuse(option, text, "too close to 0", problem, size);
+    }
     if (value < option->low || (option->above && value <= option->low)) {
         return refuse(option, text, "too small", problem, size);
     }

@@ -109,7 +109,8 @@ class Models(harness.ProgramTest):
                 self.assert_refused(self.run_nacre("evaluate", path, "--data", self.data()), 1, path)
         for path in ("nowhere", "nowhere/model.safetensors"):
             self.assert_refused(self.run_nacre("evaluate", self.path(path)), 1, self.path(path))
-        self.assert_refused(self.run_nacre("evaluate", self.folder), 1, "config.json")
+        self.assert_refused(self.run_nacre("evaluate", self.folder), 1, "config.json",
+                            "not a run folder")
 
     def test_a_run_whose_files_are_gone_or_damaged_is_refused(self):
         self.train()

@@ -69,6 +69,32 @@ class OutputFolder(harness.ProgramTest):
             finally:
                 subprocess.run(["umount", disk], check=True)
 
+    def test_a_disk_that_fills_up_keeps_the_weights(self):
+        """Room for the weights when the run begins, taken by steps.csv when it ends."""
+        disk, data = self.path("disk"), self.data()
+        os.mkdir(disk)
+        for size in ("760k", "1000k"):
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk],
+                              stderr=subprocess.DEVNULL).returncode:
+                self.skipTest("this user may not mount a small disk")
+            try:
+                run = os.path.join(disk, "run")
+                result = self.run_nacre("train", "mnist-mlp", "--data", data, "--epochs", 300,
+                                        "--batch-size", 4, "--json", "--quiet", "--out", run)
+                self.assert_refused(result, 1, "steps.csv", "make room or give another --out")
+                self.good("evaluate", run, "--json")
+            finally:
+                subprocess.run(["umount", disk], check=True)
+
+    def test_a_limit_of_open_files_is_not_called_a_full_disk(self):
+        def before():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))
+        self.data()
+        result = self.run_nacre("train", "mnist-mlp", "--data", self.data(), "--epochs", 1, "--quiet",
+                                "--out", self.path("run"), before=before)
+        self.assert_refused(result, 1, "Too many open files")
+        self.assertNotIn("make room", result.err)
+
     def test_a_write_error_leaves_nothing_partial(self):
         """A file size limit fails writes where there seemed to be room."""
         self.data()

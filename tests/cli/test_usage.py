@@ -23,6 +23,7 @@ BAD_VALUES = [
     ("--lr", "abc", ["--lr", "abc"]),
     ("--lr", "0x1p3", ["--lr", "0x1p3"]),
     ("--lr", "1e999", ["--lr", "too large"]),
+    ("--lr", "1e-400", ["--lr", "too close to 0"]),
     ("--lr", "1e", ["--lr"]),
     ("--lr", ".", ["--lr"]),
     ("--momentum", "1", ["--momentum", "too large"]),
