@@ -131,7 +131,12 @@ stage_fuzz() {
         "build/fuzz/fuzz/$name" -max_total_time=30 -timeout=10 -rss_limit_mb=1024 \
             -artifact_prefix="build/fuzz/$name-" "$@" >"$results/fuzz-$name.log" 2>&1 ||
             failed="$failed $name"
-        tail -n 40 "$results/fuzz-$name.log"
+        # Without the words that it found useful, which would hide the failure.
+        grep -v '# Uses:' "$results/fuzz-$name.log" | tail -n 40
+    done
+    for name in $failed; do # last, where the summary shows them
+        echo "==== $name failed:"
+        grep -v '# Uses:' "$results/fuzz-$name.log" | tail -n 60
     done
     note "$count fuzzers${failed:+, failed:$failed}"
     [ $count -gt 0 ] && [ -z "$failed" ]

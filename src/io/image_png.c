@@ -12,6 +12,9 @@
 /* Deflate's largest ratio of output to input is 1032 : 1 (zlib, "Technical Details"). */
 enum { LARGEST_RATIO = 1032 };
 
+/* What a chunk may unpack to. */
+enum { LARGEST_CHUNK = 8 << 20 };
+
 /* All that changes while libpng may jump is in here, reached through a pointer: a local variable
    of the function that called setjmp would be undefined after the jump. */
 typedef struct decoder {
@@ -31,8 +34,11 @@ typedef struct decoder {
 
 /* ---- what libpng calls ---- */
 
+/* libpng reserves what a chunk's length claims before it reads on (its limit only warns): more than the
+   file could fill is refused, as if memory were short, and the chunk left out. */
 static void *allocate(png_structp png, png_alloc_size_t size) {
     decoder *d = png_get_mem_ptr(png);
+    if (size > d->size + LARGEST_CHUNK) return NULL;
     void *block = nacre_alloc(size);
     if (!block) d->out_of_memory = true;
     return block;
@@ -66,7 +72,7 @@ static void read_header(decoder *d) {
     png_set_read_fn(d->png, d, read_bytes);
     /* Wider ones get our own message, in nacre_image_reserve. */
     png_set_user_limits(d->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-    png_set_chunk_malloc_max(d->png, 8 << 20);
+    png_set_chunk_malloc_max(d->png, LARGEST_CHUNK);
     png_read_info(d->png, d->info);
     int color = png_get_color_type(d->png, d->info);
     if (color == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(d->png);
@@ -96,7 +102,8 @@ static void start_rows(decoder *d, int *passes) {
     d->bits = png_get_bit_depth(d->png, d->info);
     d->channels = png_get_channels(d->png, d->info);
     size_t held = *passes > 1 ? (size_t)d->image->height : 1;
-    d->rows = png_malloc(d->png, held * d->row_bytes);
+    d->rows = nacre_alloc(held * d->row_bytes);
+    if (!d->rows) d->out_of_memory = true;
 }
 
 static float sample(const unsigned char *from, int bits) {
@@ -154,7 +161,7 @@ static nacre_status decode(decoder *d) {
     nacre_status status = reserve(d);
     if (status != NACRE_OK) return status;
     start_rows(d, &passes);
-    read_rows(d, passes);
+    if (!d->out_of_memory) read_rows(d, passes);
     /* Without memory libpng may have left out a chunk, and with it changed the picture. */
     return d->out_of_memory ? NACRE_OUT_OF_MEMORY : NACRE_OK;
 }
@@ -164,7 +171,7 @@ nacre_status nacre_image_parse_png(const unsigned char *bytes, size_t size, cons
     *out = (nacre_image){0};
     decoder d = {.bytes = bytes, .size = size, .name = name, .image = out};
     nacre_status status = decode(&d);
-    if (d.png && d.rows) png_free(d.png, d.rows);
+    nacre_free(d.rows);
     if (d.png) png_destroy_read_struct(&d.png, &d.info, NULL);
     if (status != NACRE_OK) nacre_image_free(out);
     return status;

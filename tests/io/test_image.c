@@ -394,6 +394,18 @@ static void a_small_file_cannot_ask_for_much_memory(void **state) {
     }
 }
 
+static void a_chunk_cannot_ask_for_much_memory(void **state) {
+    (void)state;
+    enum { AFTER_IHDR = 33 };
+    static buffer b;
+    make_sample(&b, false);
+    put_u32(b.bytes + AFTER_IHDR, 0x5F00000C);
+    memcpy(b.bytes + AFTER_IHDR + 4, "sPLT", 4);
+    size_t peak = nacre_memory().peak_bytes;
+    refused(b.bytes, b.size, NACRE_BAD_FILE, "bad PNG");
+    assert_true(nacre_memory().peak_bytes < peak + (1 << 20));
+}
+
 static void short_memory_is_reported_and_nothing_leaks(void **state) {
     (void)state;
     static buffer b;
@@ -437,6 +449,7 @@ int main(void) {
         cmocka_unit_test(interlaced_pictures_are_the_same),
         cmocka_unit_test(a_truncated_or_changed_png_is_survived),
         cmocka_unit_test(a_small_file_cannot_ask_for_much_memory),
+        cmocka_unit_test(a_chunk_cannot_ask_for_much_memory),
         cmocka_unit_test(short_memory_is_reported_and_nothing_leaks),
 #else
         cmocka_unit_test(a_png_names_the_missing_package),
