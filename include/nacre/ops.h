@@ -132,6 +132,14 @@ NACRE_API nacre_tensor *nacre_exp_at(nacre_tensor *a, const char *file, int line
 NACRE_API nacre_tensor *nacre_log_at(nacre_tensor *a, const char *file, int line);
 NACRE_API nacre_tensor *nacre_sqrt_at(nacre_tensor *a, const char *file, int line);
 NACRE_API nacre_tensor *nacre_f_relu_at(nacre_tensor *a, const char *file, int line);
+NACRE_API nacre_tensor *nacre_f_tanh_at(nacre_tensor *a, const char *file, int line);
+/* 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to a. */
+NACRE_API nacre_tensor *nacre_erf_at(nacre_tensor *a, const char *file, int line);
+/* a P(a), P the normal distribution function: through erf, or through tanh as Hendrycks and Gimpel (2016)
+   approximate it, P(a) = (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2. Of -infinity 0, the limit. */
+typedef enum nacre_gelu_form { NACRE_GELU_ERF = 0, NACRE_GELU_TANH = 1 } nacre_gelu_form;
+NACRE_API nacre_tensor *nacre_f_gelu_at(nacre_tensor *a, nacre_gelu_form form, const char *file,
+                                        int line);
 /* condition (bool) ? a : b, broadcasting all three. */
 NACRE_API nacre_tensor *nacre_where_at(nacre_tensor *condition, nacre_tensor *a, nacre_tensor *b,
                                        const char *file, int line);
@@ -169,6 +177,12 @@ NACRE_API nacre_tensor *nacre_f_linear_at(nacre_tensor *x, nacre_tensor *weight,
 NACRE_API nacre_tensor *nacre_f_softmax_at(nacre_tensor *a, int axis, const char *file, int line);
 NACRE_API nacre_tensor *nacre_f_log_softmax_at(nacre_tensor *a, int axis, const char *file,
                                                int line);
+/* (x - mean) / sqrt(variance + epsilon) * weight + bias, mean and variance (divided by the extent) along the
+   last axis (Ba et al. 2016). x: [..., n]; weight, bias: [n] or NULL, which means ones and zeros. epsilon:
+   1e-5 is usual. */
+NACRE_API nacre_tensor *nacre_f_layer_norm_at(nacre_tensor *x, nacre_tensor *weight,
+                                              nacre_tensor *bias, double epsilon, const char *file,
+                                              int line);
 /* Mean over rows of -log softmax(logits)[target]. logits: [n, classes]; target: [n] indices (i64, i32
    or u8), or [n, classes] of logits' dtype (one-hot or probabilities). -> scalar. n = 0 is an error. */
 NACRE_API nacre_tensor *nacre_f_cross_entropy_at(nacre_tensor *logits, nacre_tensor *target,
@@ -240,11 +254,16 @@ NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes,
 #define nacre_log(a) nacre_log_at((a), __FILE__, __LINE__)
 #define nacre_sqrt(a) nacre_sqrt_at((a), __FILE__, __LINE__)
 #define nacre_f_relu(a) nacre_f_relu_at((a), __FILE__, __LINE__)
+#define nacre_f_tanh(a) nacre_f_tanh_at((a), __FILE__, __LINE__)
+#define nacre_erf(a) nacre_erf_at((a), __FILE__, __LINE__)
+#define nacre_f_gelu(a, form) nacre_f_gelu_at((a), (form), __FILE__, __LINE__)
 #define nacre_where(c, a, b) nacre_where_at((c), (a), (b), __FILE__, __LINE__)
 #define nacre_matmul(a, b) nacre_matmul_at((a), (b), __FILE__, __LINE__)
 #define nacre_f_linear(x, weight, bias) nacre_f_linear_at((x), (weight), (bias), __FILE__, __LINE__)
 #define nacre_f_softmax(a, axis) nacre_f_softmax_at((a), (axis), __FILE__, __LINE__)
 #define nacre_f_log_softmax(a, axis) nacre_f_log_softmax_at((a), (axis), __FILE__, __LINE__)
+#define nacre_f_layer_norm(x, weight, bias, epsilon)                                               \
+    nacre_f_layer_norm_at((x), (weight), (bias), (epsilon), __FILE__, __LINE__)
 #define nacre_f_cross_entropy(logits, target)                                                      \
     nacre_f_cross_entropy_at((logits), (target), __FILE__, __LINE__)
 #define nacre_f_mse(prediction, target) nacre_f_mse_at((prediction), (target), __FILE__, __LINE__)

@@ -21,6 +21,9 @@ enum { NACRE_ARG_AXIS, NACRE_ARG_KEEPDIMS };
 
 /* softmax, log_softmax and their backward ops: axis in [0, ndim). */
 enum { NACRE_SOFTMAX_AXIS };
+/* gelu and gelu_backward: a nacre_gelu_form. */
+enum { NACRE_GELU_APPROXIMATE };
+enum { NACRE_LAYER_NORM_EPSILON }; /* float slot; layer_norm and its backward op */
 enum { NACRE_ONE_HOT_CLASSES };
 
 /* sgd_update(p, g, velocity, ok) -> p', velocity'. Without momentum velocity is absent and velocity' is

@@ -283,6 +283,76 @@ static void sgd_moves_against_the_gradient_with_and_without_momentum(void **stat
     }
 }
 
+/* ---- layer norm ---- */
+
+static nacre_plan_op norm_step(const nacre_op *op, int inputs, const nacre_array *in) {
+    static const nacre_word attrs[] = {[NACRE_LAYER_NORM_EPSILON] = {.f = 1e-5}};
+    nacre_plan_op step = step_of(op, attrs, inputs, in);
+    int64_t n = in[0].shape.dims[1];
+    step.out[0] = kit_array(NACRE_F32, in[0].shape);
+    if (op == &nacre_op_layer_norm) return step;
+    step.outputs = 3;
+    step.out[1] = kit_array(NACRE_F32, NACRE_SHAPE(n));
+    step.out[2] = kit_array(NACRE_F32, NACRE_SHAPE(n));
+    return step;
+}
+
+/* Means 1000 times the spread cost no more than their own rounding. */
+static void layer_norm_centres_and_scales_rows_of_any_length(void **state) {
+    (void)state;
+    for (int64_t n = 2; n < 5000; n = n < 70 ? n + 1 : n * 3) {
+        nacre_array in[] = {kit_random_f32(NACRE_SHAPE(5, n)), kit_random_f32(NACRE_SHAPE(n)),
+                            kit_random_f32(NACRE_SHAPE(n))};
+        float *x = in[0].data;
+        for (int64_t i = 0; i < 5 * n; i++) x[i] += i / n % 2 ? 1000.0f : 0.0f;
+        nacre_plan_op step = norm_step(&nacre_op_layer_norm, 3, in);
+        kit_run(&step);
+        for (int64_t r = 0; r < 5; r++) {
+            double mean = 0, variance = 0;
+            for (int64_t i = 0; i < n; i++) mean += (double)x[r * n + i] / (double)n;
+            for (int64_t i = 0; i < n; i++)
+                variance += pow((double)x[r * n + i] - mean, 2) / (double)n;
+            for (int64_t i = 0; i < n; i++) {
+                double normal = ((double)x[r * n + i] - mean) / sqrt(variance + 1e-5);
+                double w = (double)((float *)in[1].data)[i], b = (double)((float *)in[2].data)[i];
+                double error =
+                    fabs((double)((float *)step.out[0].data)[r * n + i] - normal * w - b);
+                /* the mean is rounded to f32: 2^-24 of it, in units of the spread */
+                double bound = 2e-6 * fabs(normal) + fabs(mean) * 0x1p-23 / sqrt(variance + 1e-5);
+                assert_true(error <= bound + 1e-6);
+            }
+        }
+        kit_end();
+    }
+}
+
+static void layer_norm_has_the_bits_of_a_row_alone_and_of_any_threads(void **state) {
+    (void)state;
+    enum { ROWS = 3000, N = 67 };
+    nacre_array in[] = {kit_random_f32(NACRE_SHAPE(ROWS, N)), kit_random_f32(NACRE_SHAPE(ROWS, N)),
+                        kit_random_f32(NACRE_SHAPE(N))};
+    nacre_plan_op step = norm_step(&nacre_op_layer_norm_backward, 3, in);
+    kit_run(&step);
+    nacre_array row[] = {in[0], in[1], in[2]};
+    for (int64_t r = 0; r < ROWS; r += 401) {
+        for (int i = 0; i < 2; i++) {
+            row[i].shape = NACRE_SHAPE(1, N);
+            row[i].data = (float *)in[i].data + r * N;
+        }
+        nacre_plan_op alone = norm_step(&nacre_op_layer_norm_backward, 3, row);
+        kit_run(&alone);
+        assert_true(kit_same_bits(alone.out[0].data, (float *)step.out[0].data + r * N, 4 * N));
+    }
+    for (int threads = 1; threads < 8; threads += 2) {
+        assert_int_equal(nacre_set_threads(threads), NACRE_OK);
+        nacre_plan_op again = norm_step(&nacre_op_layer_norm_backward, 3, in);
+        kit_run(&again);
+        for (int k = 0; k < 3; k++)
+            assert_true(
+                kit_same_bits(again.out[k].data, step.out[k].data, k ? 4 * N : 4 * ROWS * N));
+    }
+}
+
 /* ---- rows by index ---- */
 
 static void gather_scatter_and_one_hot_follow_their_indices(void **state) {
@@ -332,6 +402,8 @@ int main(void) {
         KIT_TEST(adam_follows_kingma_and_ba_in_place),
         KIT_TEST(a_skipped_update_leaves_every_bit),
         KIT_TEST(sgd_moves_against_the_gradient_with_and_without_momentum),
+        KIT_TEST(layer_norm_centres_and_scales_rows_of_any_length),
+        KIT_TEST(layer_norm_has_the_bits_of_a_row_alone_and_of_any_threads),
         KIT_TEST(gather_scatter_and_one_hot_follow_their_indices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

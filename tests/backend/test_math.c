@@ -1,5 +1,7 @@
-/* exp and log over every normal f32 against double, and their special values. */
+/* exp and log over every normal f32 against double, tanh, erf and gelu in samples, and special values. */
 #include "backend/kit.h"
+
+#include <nacre/ops.h>
 
 /* Blocks of neighbouring numbers; an unoptimised or sanitized build looks at one block of 61 (the kernels are
    the same objects), and so does an emulated one. */
@@ -156,12 +158,130 @@ static void special_values_are_those_of_the_c_library(void **state) {
     }
 }
 
+/* ---- tanh, erf, gelu: against the C library in double ---- */
+
+/* Blocks between those looked at: the library's functions take 20 ns and more. */
+enum { APART = EVERY == 1 ? 61 : 1021 };
+
+typedef double expected_function(double x);
+
+static double gelu_of(double x) { return x < -40 ? 0 : 0.5 * x * erfc(-sqrt(0.5) * x); }
+static double gelu_slope_of(double x) {
+    if (fabs(x) > 40) return x > 0;
+    return 0.5 * erfc(-sqrt(0.5) * x) + x * 0.3989422804014327 * exp(-0.5 * x * x);
+}
+static double part_of(double x) { /* P by tanh */
+    double u = 0.79788456080286536 * (x + 0.044715 * x * x * x);
+    return 1 / (1 + exp(-2 * u));
+}
+static double gelu_tanh_of(double x) { return x < -40 ? 0 : x * part_of(x); }
+static double gelu_tanh_slope_of(double x) {
+    if (fabs(x) > 40) return x > 0;
+    double p = part_of(x), slope = 0.79788456080286536 * (1 + 3 * 0.044715 * x * x);
+    return p + 2 * x * slope * p * (1 - p);
+}
+
+typedef struct smooth {
+    const nacre_op *op;
+    nacre_gelu_form form;
+    int inputs;
+    expected_function *expected;
+    bool absolute; /* errors in units of the larger of |x| and 1, else in ulp */
+} smooth;
+
+static void run_smooth(const smooth *f, float *in, float *ones, float *out, int64_t n) {
+    nacre_array a = {.data = in, .dtype = NACRE_F32, .shape = NACRE_SHAPE(n), .strides = {1}};
+    nacre_array b = a, y = a;
+    b.data = ones;
+    y.data = out;
+    const nacre_word attrs[] = {{.i = f->form}};
+    nacre_plan_op step = {
+        .op = f->op, .attrs = attrs, .inputs = f->inputs, .outputs = 1, .in = {a, b}, .out = {y}};
+    assert_true(nacre_backend_cpu.prepare(&step));
+    step.run(&step, NULL);
+}
+
+/* Largest error over normal numbers of both signs. */
+static double worst_of(const smooth *f) {
+    static float x[BLOCK], ones[BLOCK], y[BLOCK];
+    double worst = 0;
+    for (int i = 0; i < BLOCK; i++) ones[i] = 1;
+    /* Without a fused multiply-add a tenth of the smallest numbers is flushed before it is added. */
+    const float least = strcmp(nacre_isa(), "portable") == 0 ? 0x1p-122f : 0x1p-126f;
+    const uint32_t most = bits_of(0x1.fffffep127f);
+    for (uint32_t bits = bits_of(least); bits < most - BLOCK; bits += BLOCK * APART) {
+        for (uint32_t sign = 0; sign < 2; sign++) {
+            for (uint32_t i = 0; i < BLOCK; i++)
+                memcpy(&x[i], &(uint32_t){(bits + i) | sign << 31}, sizeof *x);
+            run_smooth(f, x, ones, y, BLOCK);
+            for (int i = 0; i < BLOCK; i++) {
+                double want = f->expected((double)x[i]), large = fmax(fabs((double)x[i]), 1);
+                if (!f->absolute && fabs(want) < 0x1p-126) continue;
+                double error =
+                    f->absolute ? fabs((double)y[i] - want) / large : kit_ulp(y[i], want);
+                worst = error > worst || isnan(error) ? error : worst;
+            }
+        }
+    }
+    return worst;
+}
+
+static void tanh_and_erf_are_within_two_ulp(void **state) {
+    (void)state;
+    const smooth functions[] = {{&nacre_op_tanh, 0, 1, tanh, false},
+                                {&nacre_op_erf, 0, 1, erf, false}};
+    for (int i = 0; i < 2; i++) {
+        double worst = worst_of(&functions[i]);
+        print_message("%s: %.3f ulp\n", functions[i].op->name, worst);
+        assert_true(worst <= 2);
+    }
+}
+
+static void gelu_and_its_slope_are_within_their_bound(void **state) {
+    (void)state;
+    const smooth functions[] = {
+        {&nacre_op_gelu, NACRE_GELU_ERF, 1, gelu_of, true},
+        {&nacre_op_gelu, NACRE_GELU_TANH, 1, gelu_tanh_of, true},
+        {&nacre_op_gelu_backward, NACRE_GELU_ERF, 2, gelu_slope_of, true},
+        {&nacre_op_gelu_backward, NACRE_GELU_TANH, 2, gelu_tanh_slope_of, true}};
+    for (int i = 0; i < 4; i++) {
+        double worst = worst_of(&functions[i]);
+        print_message("%s %d: %.3f 2^-22\n", functions[i].op->name, functions[i].form,
+                      worst * 0x1p22);
+        assert_true(worst <= 0x1p-22);
+    }
+}
+
+static void smooth_functions_reach_their_limits_and_show_nan(void **state) {
+    (void)state;
+    float x[] = {INFINITY, -INFINITY, NAN, 0.0f, -0.0f, 1e30f, -1e30f}, y[7];
+    float ones[] = {1, 1, 1, 1, 1, 1, 1};
+    static const smooth functions[] = {{&nacre_op_tanh, 0, 1, NULL, 0},
+                                       {&nacre_op_erf, 0, 1, NULL, 0},
+                                       {&nacre_op_gelu, NACRE_GELU_ERF, 1, NULL, 0},
+                                       {&nacre_op_gelu, NACRE_GELU_TANH, 1, NULL, 0},
+                                       {&nacre_op_gelu_backward, NACRE_GELU_ERF, 2, NULL, 0},
+                                       {&nacre_op_gelu_backward, NACRE_GELU_TANH, 2, NULL, 0}};
+    for (int i = 0; i < 6; i++) {
+        run_smooth(&functions[i], x, ones, y, 7);
+        const float above[] = {1, 1, INFINITY, INFINITY, 1, 1}, below[] = {-1, -1, 0, 0, 0, 0};
+        const float at_zero = i < 4 ? 0 : 0.5f;
+        assert_true(y[0] == above[i] && fabsf(y[1] - below[i]) < 1e-30f && isnan(y[2]));
+        assert_true(y[3] == at_zero && y[4] == at_zero && (i > 3 || signbit(y[4])));
+        assert_true(y[5] == (i == 2 || i == 3 ? 1e30f : 1.0f));
+        assert_true(fabsf(y[6] - below[i]) < 1e-30f);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         KIT_TEST(the_expected_values_are_right),
         KIT_TEST(exp_is_within_one_ulp_of_every_normal_number),
         KIT_TEST(log_is_within_one_ulp_of_every_normal_number),
         KIT_TEST(special_values_are_those_of_the_c_library),
+        KIT_TEST(tanh_and_erf_are_within_two_ulp),
+        KIT_TEST(gelu_and_its_slope_are_within_their_bound),
+        KIT_TEST(smooth_functions_reach_their_limits_and_show_nan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,14 @@ UNARY(do_log, nacre_log(in[0]))
 UNARY(do_sqrt, nacre_sqrt(in[0]))
 UNARY(do_relu, nacre_f_relu(in[0]))
 UNARY(do_relu_backward, nacre_record_binary(&nacre_op_relu_backward, in[0], in[1], HERE))
+UNARY(do_tanh, nacre_f_tanh(in[0]))
+UNARY(do_erf, nacre_erf(in[0]))
+UNARY(do_gelu, nacre_f_gelu(in[0], NACRE_GELU_ERF))
+UNARY(do_gelu_tanh, nacre_f_gelu(in[0], NACRE_GELU_TANH))
+UNARY(do_layer_norm, nacre_f_layer_norm(in[0], in[1], in[2], 1e-5))
+UNARY(do_layer_norm_plain, nacre_f_layer_norm(in[0], NULL, NULL, 1e-5))
+UNARY(do_layer_norm_weight, nacre_f_layer_norm(in[0], in[1], NULL, 1e-5))
+UNARY(do_layer_norm_bias, nacre_f_layer_norm(in[0], NULL, in[1], 1e-5))
 UNARY(do_where, nacre_where(in[0], in[1], in[2]))
 UNARY(do_sum, nacre_sum(in[0]))
 UNARY(do_sum_last, nacre_sum(in[0], .axes = NACRE_AXES(-1)))
@@ -160,6 +168,37 @@ static nacre_tensor *do_log_softmax_backward(nacre_tensor *const *in) {
 static nacre_tensor *do_log_softmax_backward_first(nacre_tensor *const *in) {
     return backward_of(&nacre_op_log_softmax_backward, in, 0);
 }
+
+static nacre_tensor *do_gelu_backward(nacre_tensor *const *in) {
+    return backward_of(&nacre_op_gelu_backward, in, NACRE_GELU_ERF);
+}
+
+static nacre_tensor *do_gelu_tanh_backward(nacre_tensor *const *in) {
+    return backward_of(&nacre_op_gelu_backward, in, NACRE_GELU_TANH);
+}
+
+/* Inputs x, dy and weight or NULL; `which` output. */
+static nacre_tensor *norm_backward(nacre_tensor *const *in, nacre_tensor *weight, int which) {
+    nacre_tensor *out[NACRE_MAX_OUTPUTS];
+    nacre_recording r = {.op = &nacre_op_layer_norm_backward,
+                         .inputs = weight ? 3 : 2,
+                         .in = {in[0], in[1], weight},
+                         .attrs = {[NACRE_LAYER_NORM_EPSILON] = {.f = 1e-5}}};
+    nacre_record_many(&r, out);
+    return out[which];
+}
+
+static nacre_tensor *do_norm_dx(nacre_tensor *const *in) { return norm_backward(in, in[2], 0); }
+
+static nacre_tensor *do_norm_dx_plain(nacre_tensor *const *in) {
+    return norm_backward(in, NULL, 0);
+}
+
+static nacre_tensor *do_norm_dweight(nacre_tensor *const *in) {
+    return norm_backward(in, in[2], 1);
+}
+
+static nacre_tensor *do_norm_dbias(nacre_tensor *const *in) { return norm_backward(in, in[2], 2); }
 
 static nacre_tensor *do_cross_entropy_backward(nacre_tensor *const *in) {
     nacre_recording r = {
@@ -317,6 +356,32 @@ static const nacre_op_case cases[] = {
     {"relu_backward", "", do_relu_backward, 2, {D(3, 5), D(3, 5)}, {V, V}, ON_NUMBERS, 1, 0},
     {"relu_backward", "odd", do_relu_backward, 2, {D(1031), D(1031)}, {V, V}, ON_NUMBERS, 0, 0},
     {"relu_backward", "empty", do_relu_backward, 2, {D(0), D(0)}, {V, V}, ON_NUMBERS, 0, 0},
+    UNARY_CASES("tanh", do_tanh, V, ON_FLOATS, 2),
+    UNARY_CASES("erf", do_erf, V, ON_FLOATS, 2),
+    UNARY_CASES("gelu", do_gelu, V, ON_FLOATS, 2),
+    {"gelu", "by tanh", do_gelu_tanh, 1, {D(3, 5)}, {V}, ON_FLOATS, 2, 0},
+    {"gelu", "by tanh, odd", do_gelu_tanh, 1, {D(1031)}, {V}, ON_FLOATS, 0, 0},
+    {"gelu_backward", "", do_gelu_backward, 2, {D(3, 5), D(3, 5)}, {V, V}, ON_FLOATS, 2, 0},
+    {"gelu_backward", "odd", do_gelu_backward, 2, {D(1031), D(1031)}, {V, V}, ON_FLOATS, 0, 0},
+    {"gelu_backward", "empty", do_gelu_backward, 2, {D(0), D(0)}, {V, V}, ON_FLOATS, 0, 0},
+    {"gelu_backward",
+     "by tanh",
+     do_gelu_tanh_backward,
+     2,
+     {D(3, 5), D(3, 5)},
+     {V, V},
+     ON_FLOATS,
+     2,
+     0},
+    {"gelu_backward",
+     "by tanh, odd",
+     do_gelu_tanh_backward,
+     2,
+     {D(1031), D(1031)},
+     {V, V},
+     ON_FLOATS,
+     0,
+     0},
     {"where", "", do_where, 3, {D(3, 5), D(3, 5), D(3, 5)}, {B, V, V}, ON_ALL, 2, 0},
     {"where", "rows", do_where, 3, {D(3, 1), D(5), D(3, 5)}, {B, V, V}, ON_ALL, 2, 0},
     {"where", "scalar", do_where, 3, {D0, D(2, 3), D0}, {B, V, V}, ON_ALL, 2, 0},
@@ -379,6 +444,54 @@ static const nacre_op_case cases[] = {
     SOFTMAX_BACKWARD_CASES("softmax_backward", do_softmax_backward, do_softmax_backward_first),
     SOFTMAX_BACKWARD_CASES("log_softmax_backward", do_log_softmax_backward,
                            do_log_softmax_backward_first),
+#define NORM_CASES(op, label, apply, x, dtypes, order)                                             \
+    { op, label, apply, 3, {x, D(5), D(5)}, {V, V, V}, dtypes, order, 0 }
+    NORM_CASES("layer_norm", "", do_layer_norm, D(3, 5), ON_FLOATS, 2),
+    NORM_CASES("layer_norm", "vector", do_layer_norm, D(5), ON_FLOATS, 2),
+    NORM_CASES("layer_norm", "deep", do_layer_norm, D(2, 3, 5), ON_FLOATS, 2),
+    NORM_CASES("layer_norm", "no rows", do_layer_norm, D(0, 5), ON_FLOATS, 0),
+    {"layer_norm", "plain", do_layer_norm_plain, 1, {D(3, 5)}, {V}, ON_FLOATS, 2, 0},
+    {"layer_norm", "weight", do_layer_norm_weight, 2, {D(3, 5), D(5)}, {V, V}, ON_FLOATS, 2, 0},
+    {"layer_norm", "bias", do_layer_norm_bias, 2, {D(3, 5), D(5)}, {V, V}, ON_FLOATS, 2, 0},
+    {"layer_norm", "odd", do_layer_norm_plain, 1, {D(37, 131)}, {V}, ON_FLOATS, 0, 0},
+    {"layer_norm", "one", do_layer_norm, 3, {D(2, 1), D(1), D(1)}, {V, V, V}, ON_FLOATS, 0, 0},
+    {"layer_norm", "empty", do_layer_norm, 3, {D(2, 0), D(0), D(0)}, {V, V, V}, ON_FLOATS, 0, 0},
+#define NORM_BACKWARD_CASES(label, apply, order)                                                   \
+    {"layer_norm_backward",                                                                        \
+     label,                                                                                        \
+     apply,                                                                                        \
+     3,                                                                                            \
+     {D(2, 2, 5), D(2, 2, 5), D(5)},                                                               \
+     {V, V, V},                                                                                    \
+     ON_FLOATS,                                                                                    \
+     order,                                                                                        \
+     0},                                                                                           \
+        {"layer_norm_backward",                                                                    \
+         label ", odd",                                                                            \
+         apply,                                                                                    \
+         3,                                                                                        \
+         {D(300, 67), D(300, 67), D(67)},                                                          \
+         {V, V, V},                                                                                \
+         ON_FLOATS,                                                                                \
+         0,                                                                                        \
+         0},                                                                                       \
+        {"layer_norm_backward",                                                                    \
+         label ", vector",                                                                         \
+         apply,                                                                                    \
+         3,                                                                                        \
+         {D(5), D(5), D(5)},                                                                       \
+         {V, V, V},                                                                                \
+         ON_FLOATS,                                                                                \
+         order,                                                                                    \
+         0},                                                                                       \
+    {                                                                                              \
+        "layer_norm_backward", label ", no rows", apply, 3, {D(0, 5), D(0, 5), D(5)}, {V, V, V},   \
+            ON_FLOATS, 0, 0                                                                        \
+    }
+    NORM_BACKWARD_CASES("dx", do_norm_dx, 2),
+    NORM_BACKWARD_CASES("dx without weight", do_norm_dx_plain, 2),
+    NORM_BACKWARD_CASES("dweight", do_norm_dweight, 2),
+    NORM_BACKWARD_CASES("dbias", do_norm_dbias, 2),
     {"cross_entropy", "", do_cross_entropy, 2, {D(4, 5), D(4)}, {V, I}, ON_FLOATS, 2, 5},
     {"cross_entropy", "rows", do_cross_entropy, 2, {D(4, 5), D(4, 5)}, {V, P}, ON_FLOATS, 2, 0},
     {"cross_entropy", "one", do_cross_entropy, 2, {D(1, 3), D(1)}, {V, I}, ON_FLOATS, 2, 3},

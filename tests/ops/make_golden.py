@@ -6,6 +6,8 @@
 Drawn inputs are multiples of 1/64, exact in f32 and f64. Each entry names a case of cases.h by op and label.
 """
 
+import math
+
 import numpy as np
 
 rng = np.random.default_rng(20)
@@ -169,6 +171,38 @@ def updates():
     golden("adam_update", "v", [p, g, m, v, 3], v1)
 
 
+def layer_norm(x, weight, bias):
+    c = x - x.mean(-1, keepdims=True)
+    return c / np.sqrt((c * c).mean(-1, keepdims=True) + 1e-5) * weight + bias
+
+
+def transformers():
+    x = values(3, 5)
+    erf = np.vectorize(math.erf)
+    golden("tanh", "", [x], np.tanh(x))
+    golden("erf", "", [x], erf(x))
+    golden("gelu", "", [x], x * (1 + erf(x / np.sqrt(2))) / 2)
+    u = np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)
+    golden("gelu", "by tanh", [x], x * (1 + np.tanh(u)) / 2)
+    dy = values(3, 5)
+    bell = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    golden("gelu_backward", "", [x, dy], dy * ((1 + erf(x / np.sqrt(2))) / 2 + x * bell))
+    du = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x ** 2)
+    golden("gelu_backward", "by tanh", [x, dy],
+           dy * ((1 + np.tanh(u)) / 2 + x * (1 - np.tanh(u) ** 2) * du / 2))
+    z, weight, bias = values(2, 3, 5), values(5), values(5)
+    golden("layer_norm", "deep", [z, weight, bias], layer_norm(z, weight, bias))
+    golden("layer_norm", "plain", [x], layer_norm(x, 1, 0))
+    z, dy, weight = values(2, 2, 5), values(2, 2, 5), values(5)
+    n, d = layer_norm(z, 1, 0), dy * weight
+    rstd = 1 / np.sqrt(z.var(-1, keepdims=True) + 1e-5)
+    inputs = [z, dy, weight]
+    golden("layer_norm_backward", "dx", inputs,
+           rstd * (d - d.mean(-1, keepdims=True) - n * (d * n).mean(-1, keepdims=True)))
+    golden("layer_norm_backward", "dweight", inputs, (dy * n).sum((0, 1)))
+    golden("layer_norm_backward", "dbias", inputs, dy.sum((0, 1)))
+
+
 def array(x):
     dims = ", ".join(map(str, x.shape)) or "0"
     numbers = ", ".join(np.format_float_scientific(v, trim="-") for v in x.ravel())
@@ -193,4 +227,5 @@ reductions()
 products()
 losses()
 updates()
+transformers()
 write()

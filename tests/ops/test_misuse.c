@@ -53,6 +53,31 @@ static void products_that_do_not_fit(void **state) {
                    "(train.c:42)");
 }
 
+static void norms_and_gelu_refuse_what_does_not_fit(void **state) {
+    (void)state;
+    nacre_tensor *x = f32(NACRE_SHAPE(2, 3));
+    expect_refused(
+        nacre_f_layer_norm_at(x, f32(NACRE_SHAPE(2)), NULL, 1e-5, AT), NACRE_SHAPE_MISMATCH,
+        "layer_norm: weight is [2], x is [2,3]: weight must be [3], x's last extent (train.c:42)");
+    expect_refused(nacre_f_layer_norm_at(x, NULL, f32(NACRE_SHAPE(1, 3)), 1e-5, AT),
+                   NACRE_SHAPE_MISMATCH,
+                   "layer_norm: bias is [1,3], x is [2,3]: bias must be [3], x's last extent "
+                   "(train.c:42)");
+    expect_refused(nacre_f_layer_norm_at(f32(NACRE_SCALAR), NULL, NULL, 1e-5, AT),
+                   NACRE_SHAPE_MISMATCH,
+                   "layer_norm: x is a scalar: it needs an axis to normalise over (train.c:42)");
+    expect_refused(nacre_f_layer_norm_at(x, zeros(NACRE_SHAPE(3), NACRE_F64), NULL, 1e-5, AT),
+                   NACRE_DTYPE_MISMATCH,
+                   "layer_norm: x is f32 [2,3], weight is f64 [3]: dtypes differ; convert one with "
+                   "nacre_cast (train.c:42)");
+    expect_refused(nacre_f_gelu_at(x, (nacre_gelu_form)7, AT), NACRE_INVALID_ARGUMENT,
+                   "gelu: there is no approximation 7: use NACRE_GELU_ERF or NACRE_GELU_TANH "
+                   "(train.c:42)");
+    expect_refused(nacre_f_tanh_at(zeros(NACRE_SHAPE(2), NACRE_I32), AT), NACRE_DTYPE_MISMATCH,
+                   "tanh: a is i32 [2]: a floating dtype is needed; convert it with nacre_cast, "
+                   "such as to NACRE_F32 (train.c:42)");
+}
+
 static void elementwise_inputs_that_do_not_fit(void **state) {
     (void)state;
     nacre_tensor *a = f32(NACRE_SHAPE(2, 3));
@@ -332,10 +357,16 @@ static void null_is_refused_by_every_op(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        on_both(products_that_do_not_fit),      on_both(elementwise_inputs_that_do_not_fit),
-        on_both(views_that_do_not_exist),       on_both(reductions_and_losses_that_do_not_fit),
-        on_both(rows_that_cannot_be_gathered),  on_both(creations_that_make_no_sense),
-        on_both(shorter_options_have_defaults), on_both(the_first_error_is_passed_on),
+        on_both(products_that_do_not_fit),
+        on_both(elementwise_inputs_that_do_not_fit),
+        on_both(norms_and_gelu_refuse_what_does_not_fit),
+        on_both(elementwise_inputs_that_do_not_fit),
+        on_both(views_that_do_not_exist),
+        on_both(reductions_and_losses_that_do_not_fit),
+        on_both(rows_that_cannot_be_gathered),
+        on_both(creations_that_make_no_sense),
+        on_both(shorter_options_have_defaults),
+        on_both(the_first_error_is_passed_on),
         on_both(null_is_refused_by_every_op),
     };
     check_backend = NACRE_BACKEND_CPU; /* nothing is computed */

@@ -62,6 +62,8 @@ static const family families[] = {
     {&nacre_op_log_softmax, nacre_cpu_prepare_softmax},
     {&nacre_op_softmax_backward, nacre_cpu_prepare_softmax},
     {&nacre_op_log_softmax_backward, nacre_cpu_prepare_softmax},
+    {&nacre_op_layer_norm, nacre_cpu_prepare_layer_norm},
+    {&nacre_op_layer_norm_backward, nacre_cpu_prepare_layer_norm},
     {&nacre_op_cross_entropy, nacre_cpu_prepare_loss},
     {&nacre_op_cross_entropy_backward, nacre_cpu_prepare_loss},
     {&nacre_op_sgd_update, nacre_cpu_prepare_update},

@@ -12,11 +12,17 @@ typedef struct tile_row {
     nacre_tile_code code;
     int arguments;
     nacre_dtype in[3], out;
+    int64_t form; /* ops with attributes: of the first one */
 } tile_row;
 
-#define F32_1 {NACRE_F32}, NACRE_F32
-#define F32_2 {NACRE_F32, NACRE_F32}, NACRE_F32
-#define TO_BOOL {NACRE_F32, NACRE_F32}, NACRE_BOOL
+#define F32_1 FORM_1(0)
+#define F32_2 FORM_2(0)
+#define TO_BOOL {NACRE_F32, NACRE_F32}, NACRE_BOOL, 0
+#define FORM_1(form) {NACRE_F32}, NACRE_F32, form
+#define FORM_2(form) {NACRE_F32, NACRE_F32}, NACRE_F32, form
+
+/* Values of nacre_gelu_form. */
+enum { BY_ERF, BY_TANH };
 
 static const tile_row rows_of_ops[] = {
     {&nacre_op_add, NACRE_TILE_ADD, 2, F32_2},
@@ -29,6 +35,12 @@ static const tile_row rows_of_ops[] = {
     {&nacre_op_exp, NACRE_TILE_EXP, 1, F32_1},
     {&nacre_op_log, NACRE_TILE_LOG, 1, F32_1},
     {&nacre_op_sqrt, NACRE_TILE_SQRT, 1, F32_1},
+    {&nacre_op_tanh, NACRE_TILE_TANH, 1, F32_1},
+    {&nacre_op_erf, NACRE_TILE_ERF, 1, F32_1},
+    {&nacre_op_gelu, NACRE_TILE_GELU, 1, FORM_1(BY_ERF)},
+    {&nacre_op_gelu, NACRE_TILE_GELU_TANH, 1, FORM_1(BY_TANH)},
+    {&nacre_op_gelu_backward, NACRE_TILE_GELU_BACKWARD, 2, FORM_2(BY_ERF)},
+    {&nacre_op_gelu_backward, NACRE_TILE_GELU_TANH_BACKWARD, 2, FORM_2(BY_TANH)},
     {&nacre_op_pow, NACRE_TILE_POW, 2, F32_2},
     {&nacre_op_maximum, NACRE_TILE_MAXIMUM, 2, F32_2},
     {&nacre_op_minimum, NACRE_TILE_MINIMUM, 2, F32_2},
@@ -39,9 +51,9 @@ static const tile_row rows_of_ops[] = {
     {&nacre_op_less_equal, NACRE_TILE_LESS_EQUAL, 2, TO_BOOL},
     {&nacre_op_greater, NACRE_TILE_GREATER, 2, TO_BOOL},
     {&nacre_op_greater_equal, NACRE_TILE_GREATER_EQUAL, 2, TO_BOOL},
-    {&nacre_op_where, NACRE_TILE_WHERE, 3, {NACRE_BOOL, NACRE_F32, NACRE_F32}, NACRE_F32},
-    {&nacre_op_cast, NACRE_TILE_CAST_U8, 1, {NACRE_U8}, NACRE_F32},
-    {&nacre_op_cast, NACRE_TILE_CAST_U8, 1, {NACRE_BOOL}, NACRE_F32},
+    {&nacre_op_where, NACRE_TILE_WHERE, 3, {NACRE_BOOL, NACRE_F32, NACRE_F32}, NACRE_F32, 0},
+    {&nacre_op_cast, NACRE_TILE_CAST_U8, 1, {NACRE_U8}, NACRE_F32, 0},
+    {&nacre_op_cast, NACRE_TILE_CAST_U8, 1, {NACRE_BOOL}, NACRE_F32, 0},
 };
 
 static bool row_is_f32(const tile_row *row) {
@@ -51,15 +63,20 @@ static bool row_is_f32(const tile_row *row) {
     return true;
 }
 
-/* The function of an f32 op within a group; every op that nacre_cpu_fuses accepts has one. */
-static const tile_row *row_in_group(const nacre_op *op) {
+static bool row_is_for(const tile_row *row, const nacre_op *op, const nacre_word *attrs) {
+    return row->op == op && (!op->attrs || !attrs || attrs[0].i == row->form);
+}
+
+/* The function of an f32 op within a group; every op that nacre_cpu_fuses accepts has one. attrs NULL: any
+   of the op's forms. */
+static const tile_row *row_in_group(const nacre_op *op, const nacre_word *attrs) {
     for (size_t i = 0; i < sizeof rows_of_ops / sizeof rows_of_ops[0]; i++)
-        if (rows_of_ops[i].op == op) return &rows_of_ops[i];
+        if (row_is_for(&rows_of_ops[i], op, attrs)) return &rows_of_ops[i];
     return NULL;
 }
 
 bool nacre_cpu_fuses(const nacre_op *op) {
-    const tile_row *row = row_in_group(op);
+    const tile_row *row = row_in_group(op, NULL);
     return row && op->flags & NACRE_OP_ELEMENTWISE && row_is_f32(row);
 }
 
@@ -67,8 +84,8 @@ bool nacre_cpu_fuses(const nacre_op *op) {
 static const tile_row *row_of_step(const nacre_plan_op *step) {
     for (size_t i = 0; i < sizeof rows_of_ops / sizeof rows_of_ops[0]; i++) {
         const tile_row *row = &rows_of_ops[i];
-        bool fits =
-            row->op == step->op && row->arguments == step->inputs && row->out == step->out[0].dtype;
+        bool fits = row_is_for(row, step->op, step->attrs) && row->arguments == step->inputs &&
+                    row->out == step->out[0].dtype;
         for (int k = 0; fits && k < row->arguments; k++) fits = row->in[k] == step->in[k].dtype;
         if (fits) return row;
     }
@@ -110,7 +127,7 @@ void nacre_group_begin(nacre_group *group, const nacre_plan_op *step) {
     take_arrays(group, step, step->own - group->product);
     const nacre_elementwise_kernels *kernels = group->level->elementwise;
     for (int i = 0; i < program->codes; i++) {
-        const tile_row *row = row_in_group(program->code[i].op);
+        const tile_row *row = row_in_group(program->code[i].op, program->code[i].attrs);
         group->code[i].run = kernels->tile[row->code];
         for (int k = 0; k < 3; k++)
             group->code[i].argument[k] = k < row->arguments ? program->code[i].argument[k] : 0;

@@ -81,6 +81,12 @@ typedef enum nacre_tile_code {
     NACRE_TILE_SQRT,
     NACRE_TILE_RELU,
     NACRE_TILE_RELU_BACKWARD,
+    NACRE_TILE_TANH,
+    NACRE_TILE_ERF,
+    NACRE_TILE_GELU,
+    NACRE_TILE_GELU_TANH,
+    NACRE_TILE_GELU_BACKWARD,
+    NACRE_TILE_GELU_TANH_BACKWARD,
     NACRE_TILE_EQUAL,
     NACRE_TILE_NOT_EQUAL,
     NACRE_TILE_LESS,
@@ -142,6 +148,17 @@ typedef struct nacre_softmax_kernels {
                                float *out);
 } nacre_softmax_kernels;
 
+/* ---- layer norm ---- */
+
+typedef struct nacre_layer_norm_kernels {
+    /* Rows of n elements; weight and bias: [n] or NULL. out may be x. */
+    void (*forward)(int64_t rows, int64_t n, float epsilon, const float *x, const float *weight,
+                    const float *bias, float *out);
+    /* dweight and dbias, [n], are added to, row after row. dx may be x or dy. */
+    void (*backward)(int64_t rows, int64_t n, float epsilon, const float *x, const float *dy,
+                     const float *weight, float *dx, float *dweight, float *dbias);
+} nacre_layer_norm_kernels;
+
 /* ---- optimiser updates ---- */
 
 /* Constants of one update, folded in double. */
@@ -173,6 +190,7 @@ typedef struct nacre_cpu_level {
     const nacre_elementwise_kernels *elementwise;
     const nacre_reduce_kernels *reduce;
     const nacre_softmax_kernels *softmax;
+    const nacre_layer_norm_kernels *layer_norm;
     const nacre_update_kernels *update;
 } nacre_cpu_level;
 

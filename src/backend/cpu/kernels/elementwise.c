@@ -55,6 +55,10 @@ UNARY(neg, vec_neg(a))
 UNARY(exponential, vec_exp(a))
 UNARY(logarithm, vec_log(a))
 UNARY(square_root, vec_sqrt(a))
+UNARY(tangent, vec_tanh(a))
+UNARY(error_function, vec_erf(a))
+UNARY(gelu, vec_gelu(a))
+UNARY(gelu_tanh, vec_gelu_tanh(a))
 UNARY(relu, vec_max(vec_zero(), a))
 BINARY(add, vec_add(a, b))
 BINARY(sub, vec_sub(a, b))
@@ -64,6 +68,8 @@ BINARY(power, vec_pow(a, b))
 BINARY(larger, vec_maximum(a, b))
 BINARY(smaller, vec_minimum(a, b))
 BINARY(relu_backward, vec_select(vec_less(vec_zero(), a), b, vec_zero()))
+BINARY(gelu_backward, vec_mul(b, vec_gelu_slope(a)))
+BINARY(gelu_tanh_backward, vec_mul(b, vec_gelu_tanh_slope(a)))
 
 #define COMPARISON(name, operator)                                                                 \
     static void name(size_t n, void *out, const void *from_a, const void *from_b,                  \
@@ -108,17 +114,34 @@ static void fill(size_t n, float *out, float value) {
 const nacre_elementwise_kernels NACRE_AT_LEVEL(nacre_elementwise_kernels) = {
     .tile =
         {
-            [NACRE_TILE_COPY] = copy,       [NACRE_TILE_ADD] = add,
-            [NACRE_TILE_SUB] = sub,         [NACRE_TILE_MUL] = mul,
-            [NACRE_TILE_DIV] = divide,      [NACRE_TILE_POW] = power,
-            [NACRE_TILE_MAXIMUM] = larger,  [NACRE_TILE_MINIMUM] = smaller,
-            [NACRE_TILE_NEG] = neg,         [NACRE_TILE_EXP] = exponential,
-            [NACRE_TILE_LOG] = logarithm,   [NACRE_TILE_SQRT] = square_root,
-            [NACRE_TILE_RELU] = relu,       [NACRE_TILE_RELU_BACKWARD] = relu_backward,
-            [NACRE_TILE_EQUAL] = equal,     [NACRE_TILE_NOT_EQUAL] = not_equal,
-            [NACRE_TILE_LESS] = less,       [NACRE_TILE_LESS_EQUAL] = less_equal,
-            [NACRE_TILE_GREATER] = greater, [NACRE_TILE_GREATER_EQUAL] = greater_equal,
-            [NACRE_TILE_WHERE] = where,     [NACRE_TILE_CAST_U8] = cast_u8,
+            [NACRE_TILE_COPY] = copy,
+            [NACRE_TILE_ADD] = add,
+            [NACRE_TILE_SUB] = sub,
+            [NACRE_TILE_MUL] = mul,
+            [NACRE_TILE_DIV] = divide,
+            [NACRE_TILE_POW] = power,
+            [NACRE_TILE_MAXIMUM] = larger,
+            [NACRE_TILE_MINIMUM] = smaller,
+            [NACRE_TILE_NEG] = neg,
+            [NACRE_TILE_EXP] = exponential,
+            [NACRE_TILE_LOG] = logarithm,
+            [NACRE_TILE_SQRT] = square_root,
+            [NACRE_TILE_RELU] = relu,
+            [NACRE_TILE_RELU_BACKWARD] = relu_backward,
+            [NACRE_TILE_TANH] = tangent,
+            [NACRE_TILE_ERF] = error_function,
+            [NACRE_TILE_GELU] = gelu,
+            [NACRE_TILE_GELU_TANH] = gelu_tanh,
+            [NACRE_TILE_GELU_BACKWARD] = gelu_backward,
+            [NACRE_TILE_GELU_TANH_BACKWARD] = gelu_tanh_backward,
+            [NACRE_TILE_EQUAL] = equal,
+            [NACRE_TILE_NOT_EQUAL] = not_equal,
+            [NACRE_TILE_LESS] = less,
+            [NACRE_TILE_LESS_EQUAL] = less_equal,
+            [NACRE_TILE_GREATER] = greater,
+            [NACRE_TILE_GREATER_EQUAL] = greater_equal,
+            [NACRE_TILE_WHERE] = where,
+            [NACRE_TILE_CAST_U8] = cast_u8,
         },
     .fill = fill,
 };
