@@ -26,6 +26,25 @@ enum { NACRE_GELU_APPROXIMATE };
 enum { NACRE_LAYER_NORM_EPSILON }; /* float slot; layer_norm and its backward op */
 enum { NACRE_ONE_HOT_CLASSES };
 
+/* conv2d(x [n, c, h, w], weight [out, c / groups, kh, kw], bias [out] or absent) -> y [n, out, oh, ow];
+   conv2d_backward_input(dy, weight) -> dx; conv2d_backward_weight(x, dy) -> dweight, dbias. Pairs, height
+   first, all but the groups; 0 in stride, dilation and groups has become 1. SIZE: h and w in
+   backward_input, kh and kw in backward_weight, 0 in conv2d. */
+enum {
+    NACRE_CONV_STRIDE,
+    NACRE_CONV_PADDING,
+    NACRE_CONV_DILATION,
+    NACRE_CONV_GROUPS,
+    NACRE_CONV_SIZE
+};
+/* max_pool2d(x) -> y, max_pool2d_backward(x, dy) -> dx, max_pool2d_pick(x, z) -> z's elements where x has its
+   maxima; avg_pool2d(x) -> y, avg_pool2d_backward(dy) -> dx. Pairs; 0 in stride has become the kernel's
+   extent. SIZE: h and w in avg_pool2d_backward, elsewhere 0. */
+enum { NACRE_POOL_KERNEL, NACRE_POOL_STRIDE, NACRE_POOL_PADDING, NACRE_POOL_SIZE };
+/* batch_norm(x [n, c, ...], weight [c], bias [c]) -> y, mean [c], var [c];
+   batch_norm_backward(x, weight, mean, var, dy) -> dx, dweight, dbias. Float slot. */
+enum { NACRE_BATCH_NORM_EPSILON };
+
 /* sgd_update(p, g, velocity, ok) -> p', velocity'. Without momentum velocity is absent and velocity' is
    an empty [0]. lr, momentum, weight_decay are float slots. */
 enum { NACRE_SGD_LR, NACRE_SGD_MOMENTUM, NACRE_SGD_WEIGHT_DECAY, NACRE_SGD_HAS_MOMENTUM };

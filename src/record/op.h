@@ -15,12 +15,24 @@ typedef union nacre_word {
     double f;
 } nacre_word;
 
+/* Two numbers below 2^31 in one word: height in the high half, width in the low one. */
+static inline nacre_word nacre_pair(int64_t height, int64_t width) {
+    return (nacre_word){.i = (int64_t)((uint64_t)height << 32 | (uint64_t)width)};
+}
+
+static inline int64_t nacre_pair_first(nacre_word pair) {
+    return (int64_t)((uint64_t)pair.i >> 32);
+}
+
+static inline int64_t nacre_pair_second(nacre_word pair) { return pair.i & 0xffffffff; }
+
 typedef enum nacre_attr_kind {
     NACRE_ATTR_END = 0,
     NACRE_ATTR_INT, /* shapes the plan: part of its key */
     NACRE_ATTR_BOOL,
     NACRE_ATTR_AXES,        /* bit set of axes */
     NACRE_ATTR_PERMUTATION, /* 4 bits an axis, axis 0 lowest */
+    NACRE_ATTR_PAIR,        /* height and width: nacre_pair */
     NACRE_ATTR_SLOT_INT,    /* slots: inputs of the replay, not of the key */
     NACRE_ATTR_SLOT_FLOAT,
 } nacre_attr_kind;

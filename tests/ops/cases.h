@@ -258,6 +258,8 @@ static nacre_tensor *do_adam_v(nacre_tensor *const *in) { return adam(in, NULL, 
 
 static nacre_tensor *do_adam_ok(nacre_tensor *const *in) { return adam(in, in[5], 0); }
 
+#include "ops/cases_images.h"
+
 /* ---- the table ---- */
 
 /* Shapes as initialisers: compound literals are no constants. */
@@ -423,6 +425,8 @@ static const nacre_op_case cases[] = {
     {"linear", "deep", do_linear, 3, {D(2, 3, 4), D(5, 4), D(5)}, {V, V, V}, ON_FLOATS, 2, 0},
     {"linear", "odd", do_linear, 3, {D(13, 67), D(35, 67), D(35)}, {V, V, V}, ON_FLOATS, 0, 0},
     {"linear", "empty", do_linear, 3, {D(0, 4), D(5, 4), D(5)}, {V, V, V}, ON_FLOATS, 0, 0},
+
+    CONV_GEOMETRIES(CONV_ROWS) POOL_GEOMETRIES(POOL_ROWS) NORM_ROWS,
 
 #define SOFTMAX_CASES(op, apply, first)                                                            \
     {op, "", apply, 1, {D(3, 5)}, {V}, ON_FLOATS, 2, 0},                                           \

@@ -156,6 +156,105 @@ def losses():
     golden("one_hot", "", [at], np.eye(7)[at.astype(int)])
 
 
+def windows(x, kernel, stride, padding, dilation, fill):
+    """[n, c, oh, ow, kh, kw]: what lies under each tap of each window; `fill` outside."""
+    pad = [(0, 0), (0, 0)] + [(p, p) for p in padding]
+    x = np.pad(x, pad, constant_values=fill)
+    size = [(x.shape[2 + i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in (0, 1)]
+    out = np.empty(x.shape[:2] + tuple(size) + tuple(kernel))
+    for i, j, p, q in np.ndindex(*size, *kernel):
+        out[:, :, i, j, p, q] = x[:, :, i * stride[0] + p * dilation[0],
+                                  j * stride[1] + q * dilation[1]]
+    return out
+
+
+def conv(x, w, stride, padding, dilation, groups):
+    seen = windows(x, w.shape[2:], stride, padding, dilation, 0)
+    split = zip(np.split(seen, groups, 1), np.split(w, groups, 0))
+    return np.concatenate([np.einsum("ncijpq,ocpq->noij", s, f) for s, f in split], 1)
+
+
+def along(f, shape, dy):
+    """The gradient of a linear f at an input of this shape: dy times f of each unit vector."""
+    dx = np.empty(shape)
+    for at in np.ndindex(*shape):
+        unit = np.zeros(shape)
+        unit[at] = 1
+        dx[at] = (f(unit) * dy).sum()
+    return dx
+
+
+def convolutions():
+    for label, x_shape, w_shape, stride, padding, dilation, groups in [
+            ("plain", (2, 2, 4, 3), (3, 2, 2, 2), (1, 1), (0, 0), (1, 1), 1),
+            ("stride", (1, 2, 5, 6), (2, 2, 2, 3), (2, 1), (0, 0), (1, 1), 1),
+            ("padding", (1, 1, 3, 4), (2, 1, 3, 3), (1, 1), (1, 2), (1, 1), 1),
+            ("mixed", (1, 2, 5, 6), (4, 1, 2, 2), (2, 3), (1, 1), (2, 1), 2),
+            ("depthwise", (2, 3, 3, 3), (3, 1, 2, 2), (1, 1), (0, 0), (1, 1), 3)]:
+        x, w, b = values(*x_shape), values(*w_shape), values(w_shape[0])
+        how = (stride, padding, dilation, groups)
+        y = conv(x, w, *how)
+        golden("conv2d", label, [x, w, b], y + b[:, None, None])
+        dy = values(*y.shape)
+        golden("conv2d_backward_input", label, [dy, w],
+               along(lambda t: conv(t, w, *how), x.shape, dy))
+        golden("conv2d_backward_weight", label, [x, dy],
+               along(lambda t: conv(x, t, *how), w.shape, dy))
+        golden("conv2d_backward_weight", label + " bias", [x, dy], dy.sum((0, 2, 3)))
+
+
+def pools():
+    for label, shape, kernel, stride, padding in [
+            ("plain", (2, 2, 4, 4), (2, 2), (2, 2), (0, 0)),
+            ("overlapping", (1, 1, 5, 6), (3, 2), (1, 1), (0, 0)),
+            ("padded", (1, 2, 4, 5), (3, 2), (2, 1), (1, 1))]:
+        x, z = values(*shape), values(*shape)
+
+        def seen(t, fill):
+            s = windows(t, kernel, stride, padding, (1, 1), fill)
+            return s.reshape(s.shape[:4] + (-1,))
+
+        def pick(t):
+            return np.take_along_axis(seen(t, 0), seen(x, -np.inf).argmax(-1)[..., None], -1)[..., 0]
+
+        def average(t):
+            return seen(t, 0).mean(-1)
+
+        y = seen(x, -np.inf).max(-1)
+        dy = values(*y.shape)
+        golden("max_pool2d", label, [x], y)
+        golden("max_pool2d_pick", label, [x, z], pick(z))
+        golden("max_pool2d_backward", label, [x, dy], along(pick, shape, dy))
+        golden("avg_pool2d", label, [x], average(x))
+        golden("avg_pool2d_backward", label, [dy], along(average, shape, dy))
+
+
+def batch_norms():
+    for label, shape in [("", (3, 2, 2, 2)), ("rows", (5, 3))]:
+        x, w, b = values(*shape), values(shape[1]), values(shape[1])
+        axes = tuple(i for i in range(len(shape)) if i != 1)
+
+        def column(t):
+            return t.reshape((-1,) + (1,) * (len(shape) - 2))
+
+        mean, var = x.mean(axes), x.var(axes)
+        scale = w / np.sqrt(var + 0.01)
+        golden("batch_norm", label, [x, w, b],
+               (x - column(mean)) * column(scale) + column(b))
+        if label == "":
+            golden("batch_norm", "mean", [x, w, b], mean)
+            golden("batch_norm", "var", [x, w, b], var)
+        given, dy, m = positive(shape[1]), values(*shape), x.size / shape[1]
+        centre = values(shape[1])
+        d, root = x - column(centre), np.sqrt(given + 0.01)
+        dweight = (dy * d).sum(axes) / root
+        dx = column(w / root) * (dy - column(dy.mean(axes)) - d * column(dweight / root / m))
+        golden("batch_norm_backward", label, [x, w, centre, given, dy], dx)
+        if label == "":
+            golden("batch_norm_backward", "weight", [x, w, centre, given, dy], dweight)
+            golden("batch_norm_backward", "bias", [x, w, centre, given, dy], dy.sum(axes))
+
+
 def updates():
     p, g, v = values(3, 5), values(3, 5), values(3, 5)
     velocity = 0.9 * v + g + 0.01 * p
@@ -228,4 +327,7 @@ products()
 losses()
 updates()
 transformers()
+convolutions()
+pools()
+batch_norms()
 write()
