@@ -49,6 +49,9 @@ typedef struct nacre_backend_table {
     bool (*fuses)(const nacre_op *op);
     /* May this product take an epilogue? */
     bool (*takes_epilogue)(const nacre_op *op);
+    /* Which operands must be laned: NACRE_READS_IN and _OUT bits, from op, attributes, dtypes and shapes. NULL:
+       none ever. */
+    unsigned (*laned)(const nacre_plan_op *step);
     /* Chooses the kernel: sets run, scratch, kernel, variant. Depends on shapes, strides and dtypes only.
        false: the layout does not suit, and non-contiguous inputs must be copied first. */
     bool (*prepare)(nacre_plan_op *step);

@@ -100,8 +100,8 @@ nacre_plan *nacre_plan_make(const nacre_work *work, const nacre_backend_table *b
     plan->key_count = work->key_count;
     plan->key = nacre_plan_alloc(plan, work->key_count, sizeof *plan->key);
     if (!plan->key || !note_roots(plan, work) || !nacre_plan_lower(plan, work) ||
-        !nacre_plan_fuse(plan) || !nacre_plan_prepare(plan) || !nacre_plan_layout(plan) ||
-        !nacre_plan_verify(plan)) {
+        !nacre_plan_fuse(plan) || !nacre_plan_lanes(plan) || !nacre_plan_prepare(plan) ||
+        !nacre_plan_layout(plan) || !nacre_plan_verify(plan)) {
         nacre_plan_free(plan);
         return NULL;
     }

@@ -28,8 +28,8 @@ void nacre_plan_positions(nacre_plan *plan) {
 /* Input k is read element by element in the order in which output `out` is written. */
 static bool reads_in_step(const nacre_plan *plan, const plan_step *step, int k, int out) {
     const plan_value *in = &plan->values[step->in[k]], *result = &plan->values[step->out[out]];
-    return k >= step->own && in->dtype == result->dtype && in->offset == 0 && !in->slot_view &&
-           nacre_shape_equal(&in->shape, &result->shape) &&
+    return k >= step->own && in->dtype == result->dtype && in->laned == result->laned &&
+           in->offset == 0 && !in->slot_view && nacre_shape_equal(&in->shape, &result->shape) &&
            nacre_strides_contiguous(&in->shape, in->strides) &&
            in->bytes == plan->values[in->base].bytes;
 }

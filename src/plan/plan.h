@@ -54,6 +54,7 @@ typedef struct plan_value {
     plan_place place;
     int view_of;            /* views: the value looked at */
     int record;             /* that makes it; -1: leaf or copy */
+    bool laned;             /* see nacre_array */
     bool slot_view;         /* offset depends on slots, its own or its base's */
     int defined, last_read; /* positions of steps; -1: before the first */
     size_t bytes, arena_offset;
@@ -75,6 +76,7 @@ typedef struct plan_step {
         CHECK_LATE
     } check; /* of indices: before all steps, or its own */
     double flops;
+    bool laned;        /* a group over laned values */
     const char *label; /* "matmul+add+relu" */
 } plan_step;
 
@@ -146,10 +148,11 @@ int nacre_work_id(const nacre_work *work, const nacre_value *value);
 /* key.c */
 bool nacre_work_key(nacre_work *work, const nacre_thread *thread);
 
-/* lower.c, fuse.c, prepare.c, layout.c, verify.c: the passes, in this order. false: error set. */
+/* lower.c, fuse.c, lanes.c, prepare.c, layout.c, verify.c: the passes, in this order. false: error set. */
 nacre_plan *nacre_plan_make(const nacre_work *work, const nacre_backend_table *backend, bool watch);
 bool nacre_plan_lower(nacre_plan *plan, const nacre_work *work);
 bool nacre_plan_fuse(nacre_plan *plan);
+bool nacre_plan_lanes(nacre_plan *plan);
 bool nacre_plan_prepare(nacre_plan *plan);
 bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step);
 bool nacre_plan_layout(nacre_plan *plan);

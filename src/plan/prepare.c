@@ -13,6 +13,7 @@ static void set_array(const nacre_plan *plan, nacre_array *array, int id,
     }
     const plan_value *value = &plan->values[id];
     array->dtype = value->dtype;
+    array->laned = value->laned;
     array->shape = shape ? *shape : value->shape;
     int lead = array->shape.ndim - value->shape.ndim;
     for (int i = 0; i < value->shape.ndim; i++) {
@@ -22,6 +23,28 @@ static void set_array(const nacre_plan *plan, nacre_array *array, int id,
     if (!shape) {
         memcpy(array->strides, value->strides, sizeof array->strides);
     }
+}
+
+/* As laned memory is: [blocks, ..., lanes]. */
+static nacre_shape laned_shape(const nacre_shape *shape) {
+    nacre_shape laned = *shape;
+    laned.dims[0] = (shape->dims[0] + NACRE_LANES - 1) / NACRE_LANES;
+    laned.dims[laned.ndim++] = NACRE_LANES;
+    return laned;
+}
+
+/* An operand of a laned group, as an ordinary array of the memory's shape. */
+static void set_laned(const nacre_plan *plan, nacre_array *array, int id,
+                      const nacre_shape *shape) {
+    const plan_value *value = &plan->values[id];
+    *array = (nacre_array){.dtype = value->dtype, .shape = *shape};
+    if (value->laned) {
+        nacre_shape_strides(shape, array->strides);
+        return;
+    }
+    int lead = shape->ndim - 1 - value->shape.ndim; /* the same in all lanes: stride 0 there */
+    for (int i = 0; i < value->shape.ndim; i++)
+        array->strides[i + lead] = value->shape.dims[i] == 1 ? 0 : value->strides[i];
 }
 
 static bool make_call(nacre_plan *plan, plan_step *step) {
@@ -38,6 +61,15 @@ static bool make_call(nacre_plan *plan, plan_step *step) {
     bool elementwise = call->op && call->op->flags & NACRE_OP_ELEMENTWISE;
     const nacre_shape *shape =
         step->program || elementwise ? &plan->values[step->out[0]].shape : NULL;
+    nacre_shape laned;
+    if (step->laned) {
+        laned = laned_shape(shape);
+        for (int i = 0; i < call->inputs; i++) set_laned(plan, &call->in[i], step->in[i], &laned);
+        for (int i = 0; i < call->outputs; i++)
+            set_laned(plan, &call->out[i], step->out[i], &laned);
+        step->call = call;
+        return true;
+    }
     for (int i = 0; i < call->inputs; i++) {
         set_array(plan, &call->in[i], step->in[i], i < call->own ? NULL : shape);
     }

@@ -126,9 +126,27 @@ static bool all_finite_f32(const float *x, int64_t count) {
     return bad == 0;
 }
 
-static bool is_finite(const nacre_array *array) {
+/* Lanes that stand for no sample may hold anything. */
+static bool is_finite_laned(const float *x, const nacre_shape *shape) {
+    int64_t pixels = 1, samples = shape->dims[0];
+    for (int i = 1; i < shape->ndim; i++) {
+        pixels *= shape->dims[i];
+    }
+    int64_t whole = samples / NACRE_LANES * pixels * NACRE_LANES;
+    bool finite = all_finite_f32(x, whole);
+    x += whole;
+    for (int64_t p = 0; samples % NACRE_LANES && p < pixels; p++) {
+        finite &= all_finite_f32(x + p * NACRE_LANES, samples % NACRE_LANES);
+    }
+    return finite;
+}
+
+static bool is_finite(const nacre_array *array, const plan_value *value) {
     if (!nacre_dtype_is_float(array->dtype)) {
         return true;
+    }
+    if (value->laned) {
+        return is_finite_laned(array->data, &value->shape);
     }
     const nacre_dtype_info *info = nacre_dtype_get(array->dtype);
     int64_t count = nacre_shape_numel(&array->shape);
@@ -144,9 +162,10 @@ static bool is_finite(const nacre_array *array) {
 }
 
 /* The NaN watch: a step that turns finite inputs into NaN or Inf is the culprit. */
-static nacre_status watch(const nacre_planner *planner, const plan_step *step) {
+static nacre_status watch(const nacre_plan *plan, const nacre_planner *planner,
+                          const plan_step *step) {
     for (int i = 0; i < step->outputs; i++) {
-        if (is_finite(&step->call->out[i])) {
+        if (is_finite(&step->call->out[i], &plan->values[step->out[i]])) {
             continue;
         }
         char shapes[NACRE_SHAPE_TEXT * 3];
@@ -193,7 +212,7 @@ nacre_status nacre_replay_run(nacre_plan *plan, nacre_planner *planner) {
         }
         step->call->run(step->call, planner->arena.base + step->scratch_offset);
         if (plan->watch) {
-            status = watch(planner, step);
+            status = watch(plan, planner, step);
         }
     }
     return status;

@@ -42,12 +42,15 @@ typedef struct nacre_attr {
     nacre_attr_kind kind;
 } nacre_attr;
 
-/* One array at run time: strides in elements, 0 along a broadcast axis. */
+/* One array at run time: strides in elements, 0 along a broadcast axis. A laned one, [n, ...] by its shape, lies
+   in memory as [ceil(n / 16), ..., 16], samples beside each other, and its strides mean nothing; the lanes
+   beyond n hold anything. Only a backend that asked for it meets one. */
 typedef struct nacre_array {
     void *data;
     nacre_dtype dtype;
     nacre_shape shape;
     int64_t strides[NACRE_MAX_DIMS];
+    bool laned;
 } nacre_array;
 
 /* What a shape rule sees, and what it decides: dtype and shape of each output. Attributes may be

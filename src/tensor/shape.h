@@ -4,6 +4,8 @@
 
 #include <nacre/tensor.h>
 
+#define NACRE_LANES 16 /* samples beside each other in a laned array: see record/op.h */
+
 /* Extents >= 0, ndim in range, and the number of elements times 8 bytes fits int64. */
 bool nacre_shape_valid(const nacre_shape *shape);
 int64_t nacre_shape_numel(const nacre_shape *shape);

@@ -64,9 +64,6 @@ static const family families[] = {
     {&nacre_op_log_softmax_backward, nacre_cpu_prepare_softmax},
     {&nacre_op_layer_norm, nacre_cpu_prepare_layer_norm},
     {&nacre_op_layer_norm_backward, nacre_cpu_prepare_layer_norm},
-    {&nacre_op_concat, nacre_cpu_prepare_concat},
-    {&nacre_op_unslice, nacre_cpu_prepare_concat},
-    {&nacre_op_rand, nacre_cpu_prepare_rand},
     {&nacre_op_cross_entropy, nacre_cpu_prepare_loss},
     {&nacre_op_cross_entropy_backward, nacre_cpu_prepare_loss},
     {&nacre_op_sgd_update, nacre_cpu_prepare_update},
@@ -74,6 +71,16 @@ static const family families[] = {
     {&nacre_op_gather, nacre_cpu_prepare_rows},
     {&nacre_op_scatter_rows, nacre_cpu_prepare_rows},
     {&nacre_op_one_hot, nacre_cpu_prepare_rows},
+    {&nacre_op_conv2d, nacre_cpu_prepare_conv},
+    {&nacre_op_conv2d_backward_input, nacre_cpu_prepare_conv},
+    {&nacre_op_conv2d_backward_weight, nacre_cpu_prepare_conv_weight},
+    {&nacre_op_max_pool2d, nacre_cpu_prepare_pool2d},
+    {&nacre_op_max_pool2d_backward, nacre_cpu_prepare_pool2d},
+    {&nacre_op_max_pool2d_pick, nacre_cpu_prepare_pool2d},
+    {&nacre_op_avg_pool2d, nacre_cpu_prepare_pool2d},
+    {&nacre_op_avg_pool2d_backward, nacre_cpu_prepare_pool2d},
+    {&nacre_op_batch_norm, nacre_cpu_prepare_batch_norm},
+    {&nacre_op_batch_norm_backward, nacre_cpu_prepare_batch_norm},
 };
 
 static const family *family_of(const nacre_op *op) {
@@ -94,6 +101,8 @@ static bool takes_epilogue(const nacre_op *op) {
 static bool prepare(nacre_plan_op *step) {
     step->variant = (int)nacre_isa_in_use();
     if (!step->op) return nacre_cpu_prepare_group(step);
+    if (step->op == &nacre_op_copy && step->in[0].laned != step->out[0].laned)
+        return nacre_cpu_prepare_laned_copy(step);
     const family *own = family_of(step->op);
     return own ? own->prepare(step) : nacre_cpu_prepare_elementwise(step);
 }
@@ -103,5 +112,6 @@ const nacre_backend_table nacre_backend_cpu = {
     .claims = claims,
     .fuses = nacre_cpu_fuses,
     .takes_epilogue = takes_epilogue,
+    .laned = nacre_cpu_laned,
     .prepare = prepare,
 };

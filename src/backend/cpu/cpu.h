@@ -27,11 +27,17 @@ bool nacre_cpu_prepare_reduce(nacre_plan_op *step);
 bool nacre_cpu_prepare_arg(nacre_plan_op *step);
 bool nacre_cpu_prepare_softmax(nacre_plan_op *step);
 bool nacre_cpu_prepare_layer_norm(nacre_plan_op *step);
-bool nacre_cpu_prepare_concat(nacre_plan_op *step);
-bool nacre_cpu_prepare_rand(nacre_plan_op *step);
 bool nacre_cpu_prepare_loss(nacre_plan_op *step);
 bool nacre_cpu_prepare_update(nacre_plan_op *step);
 bool nacre_cpu_prepare_rows(nacre_plan_op *step);
+bool nacre_cpu_prepare_conv(nacre_plan_op *step);
+bool nacre_cpu_prepare_conv_weight(nacre_plan_op *step);
+bool nacre_cpu_prepare_pool2d(nacre_plan_op *step);
+bool nacre_cpu_prepare_batch_norm(nacre_plan_op *step);
+bool nacre_cpu_prepare_laned_copy(nacre_plan_op *step);
+
+/* Which operands must be laned: see nacre_backend_table. */
+unsigned nacre_cpu_laned(const nacre_plan_op *step);
 
 /* Element i of contiguous indices of any integer dtype. */
 static inline int64_t nacre_index_at(const nacre_array *indices, int64_t i) {

@@ -9,6 +9,7 @@
 #define NACRE_BACKEND_CPU_KERNELS_H
 
 #include "tensor/dtype.h"
+#include "tensor/shape.h"
 
 #define NACRE_PASTE_(name, level) name##_##level
 #define NACRE_PASTE_EXPANDED_(name, level) NACRE_PASTE_(name, level)
@@ -159,14 +160,6 @@ typedef struct nacre_layer_norm_kernels {
                      const float *weight, float *dx, float *dweight, float *dbias);
 } nacre_layer_norm_kernels;
 
-/* ---- random numbers ---- */
-
-typedef struct nacre_random_kernels {
-    /* n numbers in [0, 1), from word 0 of `block` on: key and upper counter words of a nacre_philox_start. */
-    void (*uniform)(int64_t n, const uint32_t key[2], const uint32_t high[2], uint64_t block,
-                    float *out);
-} nacre_random_kernels;
-
 /* ---- optimiser updates ---- */
 
 /* Constants of one update, folded in double. */
@@ -188,6 +181,72 @@ typedef struct nacre_update_kernels {
                          const float *g, const float *velocity, float *p_out, float *velocity_out);
 } nacre_update_kernels;
 
+/* ---- laned arrays: [blocks of 16 samples][channel][row][column][16] ---- */
+
+/* A tap along one axis: where its pixel and its weights lie, in floats. */
+typedef struct nacre_conv_tap {
+    int64_t x, w;
+} nacre_conv_tap;
+
+/* out[o] = sum over channels c, then taps r of `row`, then taps t of `column`, of
+   w[c * w_channel + r.w + t.w + o] x[c * x_channel + r.x + t.x], for pixels x_step and out_step apart; then
+   the bias, then relu. */
+typedef struct nacre_conv_sum {
+    int64_t channels, x_channel, w_channel, x_step, out_channel, out_step;
+    const nacre_conv_tap *row, *column;
+    int rows, columns;
+    bool relu;
+} nacre_conv_sum;
+
+/* acc[t * acc_outs + o][lane] += sum over rows and pixels of dy[o * dy_channel] x[tap[t]]. */
+typedef struct nacre_conv_products {
+    int64_t rows, pixels, dy_channel, dy_row, x_row, x_step;
+    const int64_t *tap;
+    int acc_outs;
+} nacre_conv_products;
+
+enum { NACRE_CONV_TAPS = 9 }; /* of one call of products, at most */
+
+typedef struct nacre_conv_kernels {
+    int outs;                         /* channels of one call of sum, at most */
+    int outs_beside[NACRE_CONV_TAPS]; /* of one of products with i + 1 taps */
+    void (*sum)(const nacre_conv_sum *s, int outs, int64_t pixels, const float *x, const float *w,
+                const float *bias, float *out);
+    void (*products)(const nacre_conv_products *p, int outs, int taps, const float *dy,
+                     const float *x, float *acc);
+    /* out[i] += the tree of the sums over the first `samples` lanes of acc[i] */
+    void (*join_lanes)(int64_t count, int samples, const float *acc, float *out);
+    /* acc[lane] += sum over the pixels */
+    void (*sum_pixels)(int64_t pixels, const float *x, float *acc);
+    /* out[lane * out_sample + pixel] = x[pixel][lane], for the first `samples` */
+    void (*unlane)(int64_t pixels, int samples, const float *x, float *out, int64_t out_sample);
+} nacre_conv_kernels;
+
+/* Pooling of one laned plane; pairs are rows, columns. */
+typedef struct nacre_pool {
+    int64_t rows, columns, out_rows, out_columns;
+    int64_t kernel[2], stride[2], padding[2];
+} nacre_pool;
+
+typedef struct nacre_pool_kernels {
+    void (*max)(const nacre_pool *p, const float *x, float *y);
+    void (*max_backward)(const nacre_pool *p, const float *x, const float *dy, float *dx);
+    /* of z, laid out as x, the pixels that max chose */
+    void (*max_pick)(const nacre_pool *p, const float *x, const float *z, float *out);
+    void (*average)(const nacre_pool *p, const float *x, float *y);
+    void (*average_backward)(const nacre_pool *p, const float *dy, float *dx);
+} nacre_pool_kernels;
+
+/* Batch normalisation of one laned plane; acc: one sum per lane. */
+typedef struct nacre_batch_norm_kernels {
+    void (*deviation)(int64_t pixels, const float *x, float mean, float *acc);
+    void (*apply)(int64_t pixels, const float *x, float mean, float scale, float shift, float *y);
+    void (*products)(int64_t pixels, const float *x, const float *dy, float mean, float *dy_acc,
+                     float *product_acc);
+    void (*apply_backward)(int64_t pixels, const float *x, const float *dy, float mean, float a,
+                           float b, float c, float *dx);
+} nacre_batch_norm_kernels;
+
 /* ---- levels ---- */
 
 typedef struct nacre_cpu_level {
@@ -199,8 +258,10 @@ typedef struct nacre_cpu_level {
     const nacre_reduce_kernels *reduce;
     const nacre_softmax_kernels *softmax;
     const nacre_layer_norm_kernels *layer_norm;
-    const nacre_random_kernels *random;
     const nacre_update_kernels *update;
+    const nacre_conv_kernels *conv;
+    const nacre_pool_kernels *pool;
+    const nacre_batch_norm_kernels *batch_norm;
 } nacre_cpu_level;
 
 extern const nacre_cpu_level nacre_cpu_level_portable;

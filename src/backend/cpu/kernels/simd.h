@@ -261,6 +261,16 @@ INLINE mask vec_is_nan(vec a) {
 #endif
 }
 
+INLINE mask mask_or(mask a, mask b) {
+#if NACRE_LEVEL_AVX512
+    return (mask)(a | b);
+#elif NACRE_LEVEL_AVX2
+    return _mm256_or_ps(a, b);
+#else
+    return a | b;
+#endif
+}
+
 /* A whole vector, or the first n lanes of one: the tail of every loop. */
 INLINE vec vec_load_n(const float *p, size_t n) {
     return n >= LANES ? vec_load(p) : vec_load_part(p, n);

@@ -1,0 +1,241 @@
+/* Convolution, and its gradient with respect to the input, over laned arrays: both are sums of weighted pixels, in
+   opposite directions. */
+#include "backend/cpu/conv.h"
+
+#include "base/pool.h"
+#include "ops/attrs.h"
+
+/* Multiply-adds that make a task: about 2 us. */
+#define TASK_WORK ((int64_t)1 << 18)
+/* Taps of one axis, at most: a larger window goes to the reference. */
+enum { MOST_TAPS = 64 };
+
+nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const nacre_shape *y,
+                         const nacre_shape *weight) {
+    const nacre_word *attrs = step->attrs;
+    const nacre_word stride = attrs[NACRE_CONV_STRIDE], padding = attrs[NACRE_CONV_PADDING];
+    const nacre_word dilation = attrs[NACRE_CONV_DILATION];
+    int64_t groups = attrs[NACRE_CONV_GROUPS].i;
+    return (nacre_conv){.level = nacre_cpu_level_of(step),
+                        .samples = x->dims[0],
+                        .blocks = nacre_parts(x->dims[0], NACRE_LANES),
+                        .groups = groups,
+                        .x_channels = x->dims[1] / groups,
+                        .y_channels = y->dims[1] / groups,
+                        .row = {x->dims[2], y->dims[2], weight->dims[2], nacre_pair_first(stride),
+                                nacre_pair_first(padding), nacre_pair_first(dilation)},
+                        .column = {x->dims[3], y->dims[3], weight->dims[3],
+                                   nacre_pair_second(stride), nacre_pair_second(padding),
+                                   nacre_pair_second(dilation)}};
+}
+
+void nacre_conv_valid(const nacre_conv_axis *axis, int64_t k, int64_t *first, int64_t *end) {
+    int64_t shift = axis->padding - k * axis->dilation; /* x = y stride - shift */
+    *first = shift > 0 ? nacre_parts(shift, axis->stride) : 0;
+    int64_t last = axis->x - 1 + shift;
+    *end = last < 0 ? 0 : nacre_smaller(axis->y, last / axis->stride + 1);
+    if (*first > *end) *first = *end;
+}
+
+/* ---- which pixels an output sums ---- */
+
+/* A direction: outputs are y's and pixels x's, or the other way round. */
+typedef struct sums {
+    nacre_conv c;
+    bool backward;
+    bool relu;
+    const float *in, *bias;
+    const float *weight; /* as packed: [group][panel][in channel][tap][16 outs] */
+    float *out;
+    int64_t in_channels, out_channels; /* of one group */
+    int64_t in_rows, in_columns, out_rows, out_columns;
+    int64_t panels, panel_floats;
+    int64_t each; /* rows of a task */
+    struct segment *segments;
+    int segment_count;
+} sums;
+
+/* Output columns first, first + period, ... that sum the same taps. */
+typedef struct segment {
+    int64_t first, pixels;
+    int taps;
+    nacre_conv_tap tap[MOST_TAPS];
+} segment;
+
+/* The taps that output `at` of an axis sums; x: of pixels, w: numbers of taps. */
+static int taps_at(const nacre_conv_axis *axis, bool backward, int64_t at, nacre_conv_tap *to) {
+    int count = 0;
+    for (int64_t k = 0; k < axis->taps; k++) {
+        int64_t x = backward ? at + axis->padding - k * axis->dilation
+                             : at * axis->stride - axis->padding + k * axis->dilation;
+        if (x < 0 || (backward && x % axis->stride != 0)) continue;
+        if (backward) x /= axis->stride;
+        if (x < (backward ? axis->y : axis->x)) to[count++] = (nacre_conv_tap){x, k};
+    }
+    return count;
+}
+
+/* Do the taps of b see the next pixels after those of a? */
+static bool continues(const segment *a, const segment *b, int64_t pixels) {
+    if (a->taps != b->taps) return false;
+    for (int t = 0; t < a->taps; t++)
+        if (a->tap[t].w != b->tap[t].w || a->tap[t].x + pixels != b->tap[t].x) return false;
+    return true;
+}
+
+static int64_t period(const sums *s) { return s->backward ? s->c.column.stride : 1; }
+static int64_t pixel_step(const sums *s) { return s->backward ? 1 : s->c.column.stride; }
+
+static void find_segments(sums *s) {
+    s->segment_count = 0;
+    for (int64_t residue = 0; residue < period(s); residue++) {
+        segment *open = NULL;
+        for (int64_t at = residue; at < s->out_columns; at += period(s)) {
+            segment *next = &s->segments[s->segment_count];
+            next->taps = taps_at(&s->c.column, s->backward, at, next->tap);
+            next->first = at;
+            next->pixels = 1;
+            if (open && continues(open, next, open->pixels * pixel_step(s))) {
+                open->pixels++;
+            } else {
+                open = next;
+                s->segment_count++;
+            }
+        }
+    }
+    for (int i = 0; i < s->segment_count; i++) {
+        for (int t = 0; t < s->segments[i].taps; t++) {
+            s->segments[i].tap[t].x *= NACRE_LANES;
+            s->segments[i].tap[t].w *= NACRE_LANES;
+        }
+    }
+}
+
+/* ---- packing weights ---- */
+
+typedef struct pack_job {
+    const sums *s;
+    const float *weight;
+    float *out;
+} pack_job;
+
+/* weight is [y channels of all groups][x channels of one][taps]. */
+static void pack_panel(void *context, size_t index) {
+    const pack_job *job = context;
+    const sums *s = job->s;
+    const nacre_conv *c = &s->c;
+    int64_t group = (int64_t)index / s->panels, first = (int64_t)index % s->panels * NACRE_LANES;
+    int64_t taps = c->row.taps * c->column.taps, per_y = c->x_channels * taps;
+    int width = (int)nacre_smaller(NACRE_LANES, s->out_channels - first);
+    float *out = job->out + (int64_t)index * s->panel_floats;
+    const float *from = job->weight + group * c->y_channels * per_y;
+    if (!s->backward) {
+        c->level->pack->panel(per_y, width, NACRE_LANES, from + first * per_y, 1, per_y, out);
+        return;
+    }
+    for (int64_t y = 0; y < c->y_channels; y++)
+        c->level->pack->panel(taps, width, NACRE_LANES, from + y * per_y + first * taps, 1, taps,
+                              out + y * taps * NACRE_LANES);
+}
+
+/* ---- summing ---- */
+
+static void sum_row(const sums *s, int64_t block, int64_t row) {
+    const nacre_conv *c = &s->c;
+    nacre_conv_tap rows[MOST_TAPS];
+    nacre_conv_sum sum = {.channels = s->in_channels,
+                          .x_channel = s->in_rows * s->in_columns * NACRE_LANES,
+                          .w_channel = c->row.taps * c->column.taps * NACRE_LANES,
+                          .x_step = pixel_step(s) * NACRE_LANES,
+                          .out_channel = s->out_rows * s->out_columns * NACRE_LANES,
+                          .out_step = period(s) * NACRE_LANES,
+                          .row = rows,
+                          .relu = s->relu};
+    sum.rows = taps_at(&c->row, s->backward, row, rows);
+    for (int r = 0; r < sum.rows; r++) {
+        rows[r].x *= s->in_columns * NACRE_LANES;
+        rows[r].w *= c->column.taps * NACRE_LANES;
+    }
+    int64_t most = c->level->conv->outs;
+    for (int64_t group = 0; group < c->groups; group++) {
+        const float *x = s->in + (block * c->groups + group) * s->in_channels * sum.x_channel;
+        int64_t first_out = (block * c->groups + group) * s->out_channels;
+        const float *w = s->weight + group * s->panels * s->panel_floats;
+        const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
+        for (int64_t o = 0; o < s->out_channels;) {
+            /* Even parts of a panel, none of them across its end. */
+            int64_t panel = o / NACRE_LANES, end = (panel + 1) * NACRE_LANES;
+            int64_t left = nacre_smaller(end, s->out_channels) - o;
+            int64_t outs = nacre_parts(left, nacre_parts(left, most));
+            const float *weight = w + panel * s->panel_floats + o % NACRE_LANES;
+            float *out =
+                s->out + (first_out + o) * sum.out_channel + row * s->out_columns * NACRE_LANES;
+            for (int i = 0; i < s->segment_count; i++) {
+                const segment *part = &s->segments[i];
+                sum.column = part->tap;
+                sum.columns = part->taps;
+                c->level->conv->sum(&sum, (int)outs, part->pixels, x, weight,
+                                    bias ? bias + o : NULL, out + part->first * NACRE_LANES);
+            }
+            o += outs;
+        }
+    }
+}
+
+static void sum_task(void *context, size_t index) {
+    const sums *s = context;
+    int64_t parts = nacre_parts(s->out_rows, s->each), block = (int64_t)index / parts;
+    int64_t row = (int64_t)index % parts * s->each;
+    int64_t end = nacre_smaller(row + s->each, s->out_rows);
+    for (; row < end; row++) sum_row(s, block, row);
+}
+
+static sums sums_of(const nacre_plan_op *step) {
+    sums s = {.backward = step->op == &nacre_op_conv2d_backward_input};
+    const nacre_shape *in = &step->in[0].shape, *out = &step->out[0].shape;
+    s.c = nacre_conv_of(step, s.backward ? out : in, s.backward ? in : out, &step->in[1].shape);
+    s.in_channels = in->dims[1] / s.c.groups;
+    s.out_channels = out->dims[1] / s.c.groups;
+    s.in_rows = in->dims[2];
+    s.in_columns = in->dims[3];
+    s.out_rows = out->dims[2];
+    s.out_columns = out->dims[3];
+    s.panels = nacre_parts(s.out_channels, NACRE_LANES);
+    s.panel_floats = s.in_channels * s.c.row.taps * s.c.column.taps * NACRE_LANES;
+    int64_t row_work = s.out_columns * s.out_channels * s.panel_floats;
+    s.each =
+        nacre_smaller(nacre_larger(1, s.out_rows), nacre_larger(1, TASK_WORK / (row_work + 1)));
+    return s;
+}
+
+static void run_sums(const nacre_plan_op *step, void *scratch) {
+    sums s = sums_of(step);
+    if (nacre_shape_numel(&step->out[0].shape) == 0) return;
+    float *packed = scratch;
+    int64_t panels = s.c.groups * s.panels;
+    s.in = step->in[0].data;
+    s.bias = step->inputs > 2 ? step->in[2].data : NULL;
+    s.weight = packed;
+    s.out = step->out[0].data;
+    s.segments = (segment *)(void *)(packed + panels * s.panel_floats);
+    find_segments(&s);
+    pack_job pack = {&s, step->in[1].data, packed};
+    nacre_parallel((size_t)panels, pack_panel, &pack);
+    nacre_parallel((size_t)(s.c.blocks * nacre_parts(s.out_rows, s.each)), sum_task, &s);
+}
+
+static bool is_plain_f32(const nacre_array *array) {
+    return array->dtype == NACRE_F32 && (array->laned || nacre_cpu_is_plain(array));
+}
+
+bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
+    const nacre_shape *weight = &step->in[1].shape;
+    if (!step->in[0].laned) return nacre_cpu_use_reference(step);
+    for (int i = 0; i < step->inputs; i++)
+        if (step->in[i].dtype != NACRE_DTYPE_DEFAULT && !is_plain_f32(&step->in[i])) return false;
+    sums s = sums_of(step);
+    size_t scratch = (size_t)(s.c.groups * s.panels * s.panel_floats) * sizeof(float) +
+                     (size_t)s.out_columns * sizeof(segment);
+    (void)weight;
+    return nacre_cpu_use(step, run_sums, scratch, "laned convolution");
+}

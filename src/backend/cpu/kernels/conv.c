@@ -1,0 +1,257 @@
+/* Convolution over laned arrays: a pixel is 16 floats, one of each of 16 samples, and every operation is on whole
+   pixels, whatever stride, dilation and padding are. Each sum has one order, tap after tap, in every lane. */
+#include "backend/cpu/kernels.h"
+#include "simd.h"
+#include "transpose.h"
+
+/* Accumulators, one pixel of each column and one broadcast weight fill the registers. */
+#if NACRE_LEVEL_AVX512 || NACRE_LEVEL_NEON
+#define REGISTERS 28
+#define MOST_OUTS 8
+#else
+#define REGISTERS 13
+#define MOST_OUTS 4
+#endif
+#define MOST_PIXELS 4
+
+/* ---- outputs ---- */
+
+/* `outs` channels of `pixels` neighbours. Only ever called with constants for both. */
+INLINE void tile(const int outs, const int pixels, const nacre_conv_sum *s, const float *x,
+                 const float *w, const float *bias, float *out) {
+    vec sum[MOST_OUTS][MOST_PIXELS];
+    EACH (o, outs)
+        EACH (j, pixels) sum[o][j] = vec_zero();
+    for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel) {
+        for (int r = 0; r < s->rows; r++) {
+            const float *x_row = x + s->row[r].x, *w_row = w + s->row[r].w;
+            for (int t = 0; t < s->columns; t++) {
+                const float *from = x_row + s->column[t].x, *weight = w_row + s->column[t].w;
+                vec pixel[MOST_PIXELS];
+                EACH (j, pixels) pixel[j] = vec_load(from + j * s->x_step);
+                EACH (o, outs) {
+                    const vec by = vec_set(weight[o]);
+                    EACH (j, pixels) sum[o][j] = vec_fma(by, pixel[j], sum[o][j]);
+                }
+            }
+        }
+    }
+    EACH (o, outs) {
+        const vec b = bias ? vec_set(bias[o]) : vec_zero();
+        EACH (j, pixels) {
+            vec y = bias ? vec_add(sum[o][j], b) : sum[o][j];
+            if (s->relu) y = vec_max(vec_zero(), y);
+            vec_store(out + o * s->out_channel + j * s->out_step, y);
+        }
+    }
+}
+
+/* Columns of a tile that has this many output channels. */
+#define PIXELS(outs)                                                                               \
+    (REGISTERS / ((outs) + 1) > MOST_PIXELS ? MOST_PIXELS : REGISTERS / ((outs) + 1))
+
+/* A run of pixels: as many whole tiles as there are, then one by one. */
+INLINE void run_of(const int outs, const nacre_conv_sum *s, int64_t pixels, const float *x,
+                   const float *w, const float *bias, float *out) {
+    const int whole = PIXELS(outs);
+    for (; pixels >= whole; pixels -= whole) {
+        tile(outs, whole, s, x, w, bias, out);
+        x += whole * s->x_step;
+        out += whole * s->out_step;
+    }
+    if (whole > 2 && pixels >= 2) {
+        tile(outs, 2, s, x, w, bias, out);
+        x += 2 * s->x_step;
+        out += 2 * s->out_step;
+        pixels -= 2;
+    }
+    for (; pixels > 0; pixels--) {
+        tile(outs, 1, s, x, w, bias, out);
+        x += s->x_step;
+        out += s->out_step;
+    }
+}
+
+#define OUTS_CASE(outs)                                                                            \
+    case outs:                                                                                     \
+        run_of(outs, s, pixels, x, w, bias, out);                                                  \
+        break;
+
+static void sum_vectors(const nacre_conv_sum *s, int outs, int64_t pixels, const float *x,
+                        const float *w, const float *bias, float *out) {
+    switch (outs) {
+        OUTS_CASE(1)
+        OUTS_CASE(2)
+        OUTS_CASE(3)
+        OUTS_CASE(4)
+#if MOST_OUTS > 4
+        OUTS_CASE(5)
+        OUTS_CASE(6)
+        OUTS_CASE(7)
+        OUTS_CASE(8)
+#endif
+    default:
+        break;
+    }
+}
+
+static void sum(const nacre_conv_sum *s, int outs, int64_t pixels, const float *x, const float *w,
+                const float *bias, float *out) {
+    for (int lane = 0; lane < NACRE_LANES; lane += LANES)
+        sum_vectors(s, outs, pixels, x + lane, w, bias, out + lane);
+}
+
+/* ---- weight gradients ---- */
+
+/* acc[t][o] += dy of channel o times x under tap t, summed over a rectangle of pixels, lane by lane. The
+   shorter side of the tile is held in registers, the longer one passes through. */
+INLINE void products(const int outs, const int taps, const nacre_conv_products *p, const float *dy,
+                     const float *x, float *acc) {
+    vec sum[NACRE_CONV_TAPS][MOST_OUTS];
+    EACH (t, taps)
+        EACH (o, outs) sum[t][o] = vec_load(acc + (t * p->acc_outs + o) * NACRE_LANES);
+    for (int64_t row = 0; row < p->rows; row++, dy += p->dy_row, x += p->x_row) {
+        const float *d = dy, *from = x;
+        for (int64_t i = 0; i < p->pixels; i++, d += NACRE_LANES, from += p->x_step) {
+            vec held[MOST_OUTS];
+            if (taps <= outs) {
+                EACH (t, taps) held[t] = vec_load(from + p->tap[t]);
+                EACH (o, outs) {
+                    const vec by = vec_load(d + o * p->dy_channel);
+                    EACH (t, taps) sum[t][o] = vec_fma(by, held[t], sum[t][o]);
+                }
+            } else {
+                EACH (o, outs) held[o] = vec_load(d + o * p->dy_channel);
+                EACH (t, taps) {
+                    const vec pixel = vec_load(from + p->tap[t]);
+                    EACH (o, outs) sum[t][o] = vec_fma(held[o], pixel, sum[t][o]);
+                }
+            }
+        }
+    }
+    EACH (t, taps)
+        EACH (o, outs) vec_store(acc + (t * p->acc_outs + o) * NACRE_LANES, sum[t][o]);
+}
+
+#define PRODUCT_CASE(outs, taps)                                                                   \
+    case outs:                                                                                     \
+        products(outs, taps, p, dy, x, acc);                                                       \
+        break;
+/* The most channels beside so many taps: outs taps + the smaller of them + 1 registers. */
+#if MOST_OUTS == 8
+#define OUTS_BESIDE                                                                                \
+    { 8, 8, 8, 6, 5, 4, 3, 3, 3 }
+#define CASES_7(taps) PRODUCT_CASE(1, taps) PRODUCT_CASE(2, taps) PRODUCT_CASE(3, taps)
+#define CASES_6(taps) CASES_7(taps) PRODUCT_CASE(4, taps)
+#define CASES_5(taps) CASES_6(taps) PRODUCT_CASE(5, taps)
+#define CASES_4(taps) CASES_5(taps) PRODUCT_CASE(6, taps)
+#define CASES_3(taps) CASES_4(taps) PRODUCT_CASE(7, taps) PRODUCT_CASE(8, taps)
+#else
+#define OUTS_BESIDE                                                                                \
+    { 4, 4, 4, 3, 2, 2, 1, 1, 1 }
+#define CASES_7(taps) PRODUCT_CASE(1, taps)
+#define CASES_6(taps) CASES_7(taps) PRODUCT_CASE(2, taps)
+#define CASES_5(taps) CASES_6(taps)
+#define CASES_4(taps) CASES_5(taps) PRODUCT_CASE(3, taps)
+#define CASES_3(taps) CASES_4(taps) PRODUCT_CASE(4, taps)
+#endif
+#define PRODUCTS(name, cases, taps)                                                                \
+    static void name(int outs, const nacre_conv_products *p, const float *dy, const float *x,      \
+                     float *acc) {                                                                 \
+        switch (outs) { cases(taps) default : break; }                                             \
+    }
+PRODUCTS(products_1, CASES_3, 1)
+PRODUCTS(products_2, CASES_3, 2)
+PRODUCTS(products_3, CASES_3, 3)
+PRODUCTS(products_4, CASES_4, 4)
+PRODUCTS(products_5, CASES_5, 5)
+PRODUCTS(products_6, CASES_6, 6)
+PRODUCTS(products_7, CASES_7, 7)
+PRODUCTS(products_8, CASES_7, 8)
+PRODUCTS(products_9, CASES_7, 9)
+
+static void sum_products(const nacre_conv_products *p, int outs, int taps, const float *dy,
+                         const float *x, float *acc) {
+    static void (*const by_taps[NACRE_CONV_TAPS])(int, const nacre_conv_products *, const float *,
+                                                  const float *, float *) = {
+        products_1, products_2, products_3, products_4, products_5,
+        products_6, products_7, products_8, products_9};
+    for (int lane = 0; lane < NACRE_LANES; lane += LANES)
+        by_taps[taps - 1](outs, p, dy + lane, x + lane, acc + lane);
+}
+
+/* ---- lanes to numbers ---- */
+
+/* LANES accumulators at once: r[i] holds lane i of each. */
+INLINE vec tree(vec r[NACRE_LANES]) {
+    EACH (i, 8) r[i] = vec_add(r[i], r[i + 8]);
+    EACH (i, 4) r[i] = vec_add(r[i], r[i + 4]);
+    EACH (i, 2) r[i] = vec_add(r[i], r[i + 2]);
+    return vec_add(r[0], r[1]);
+}
+
+static void join_lanes(int64_t count, int samples, const float *acc, float *out) {
+    for (int64_t i = 0; i < count; i += LANES) {
+        vec r[NACRE_LANES];
+        float padded[LANES * NACRE_LANES];
+        const float *from = acc + i * NACRE_LANES;
+        if (count - i < LANES) {
+            memset(padded, 0, sizeof padded);
+            memcpy(padded, from, (size_t)(count - i) * NACRE_LANES * sizeof *padded);
+            from = padded;
+        }
+        EACH (k, NACRE_LANES / LANES) load_columns(r + k * LANES, from + k * LANES, NACRE_LANES);
+        if (samples < NACRE_LANES)
+            EACH (k, NACRE_LANES) r[k] = k < samples ? r[k] : vec_zero();
+        const size_t left = (size_t)(count - i);
+        vec_store_n(out + i, left, vec_add(vec_load_n(out + i, left), tree(r)));
+    }
+}
+
+/* Four pixels apart in each lane, as in batch_norm.c. */
+static void sum_pixels(int64_t pixels, const float *x, float *acc) {
+    enum { PARTS = 4 };
+    for (int at = 0; at < NACRE_LANES; at += LANES) {
+        vec sum[PARTS];
+        EACH (k, PARTS) sum[k] = vec_zero();
+        const float *from = x + at;
+        int64_t i = 0;
+        for (; i + PARTS <= pixels; i += PARTS, from += PARTS * NACRE_LANES)
+            EACH (k, PARTS) sum[k] = vec_add(sum[k], vec_load(from + k * NACRE_LANES));
+        for (; i < pixels; i++, from += NACRE_LANES) sum[0] = vec_add(sum[0], vec_load(from));
+        const vec all = vec_add(vec_add(sum[0], sum[2]), vec_add(sum[1], sum[3]));
+        vec_store(acc + at, vec_add(vec_load(acc + at), all));
+    }
+}
+
+/* ---- in and out of lanes ---- */
+
+static void unlane(int64_t pixels, int samples, const float *x, float *out, int64_t out_sample) {
+    for (int64_t p = 0; p < pixels; p += LANES) {
+        float padded[LANES * NACRE_LANES];
+        const float *from = x + p * NACRE_LANES;
+        const size_t left = (size_t)(pixels - p);
+        if (left < LANES) {
+            memset(padded, 0, sizeof padded);
+            memcpy(padded, from, left * NACRE_LANES * sizeof *padded);
+            from = padded;
+        }
+        EACH (k, NACRE_LANES / LANES) {
+            vec r[LANES];
+            load_columns(r, from + k * LANES, NACRE_LANES);
+            EACH (i, LANES)
+                if (k * LANES + i < samples)
+                    vec_store_n(out + (k * LANES + i) * out_sample + p, left, r[i]);
+        }
+    }
+}
+
+const nacre_conv_kernels NACRE_AT_LEVEL(nacre_conv_kernels) = {
+    .outs = MOST_OUTS,
+    .outs_beside = OUTS_BESIDE,
+    .sum = sum,
+    .products = sum_products,
+    .join_lanes = join_lanes,
+    .sum_pixels = sum_pixels,
+    .unlane = unlane,
+};

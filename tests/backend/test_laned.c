@@ -1,0 +1,233 @@
+/* Kernels over laned arrays, called by hand with guarded memory: convolutions of every edge size against sums in
+   double, copies in and out of lanes, and lanes that stand for no sample. */
+#include "backend/kit.h"
+
+static int64_t blocks_of(int64_t samples) { return (samples + NACRE_LANES - 1) / NACRE_LANES; }
+
+static nacre_array laned_array(nacre_shape shape) {
+    nacre_shape memory = shape;
+    memory.dims[0] = blocks_of(shape.dims[0]) * NACRE_LANES;
+    nacre_array array = kit_array(NACRE_F32, memory);
+    array.shape = shape;
+    array.laned = true;
+    float *x = array.data;
+    for (int64_t i = 0; i < nacre_shape_numel(&memory); i++) x[i] = NAN;
+    return array;
+}
+
+/* Element `at` (within its sample) of a sample. */
+static float *element(const nacre_array *array, int64_t sample, int64_t at) {
+    int64_t pixels = 1;
+    for (int i = 1; i < array->shape.ndim; i++) pixels *= array->shape.dims[i];
+    if (!array->laned) return (float *)array->data + sample * pixels + at;
+    return (float *)array->data + (sample / NACRE_LANES * pixels + at) * NACRE_LANES +
+           sample % NACRE_LANES;
+}
+
+/* Random samples; the lanes beyond them hold NaN. */
+static nacre_array laned_random(nacre_shape shape) {
+    nacre_array array = laned_array(shape);
+    int64_t count = shape.dims[0] ? nacre_shape_numel(&shape) / shape.dims[0] : 0;
+    for (int64_t n = 0; n < shape.dims[0]; n++)
+        for (int64_t i = 0; i < count; i++) *element(&array, n, i) = (float)kit_random();
+    return array;
+}
+
+typedef struct geometry {
+    int64_t samples, in, out, rows, columns, kernel[2], stride[2], padding[2], dilation[2], groups;
+} geometry;
+
+static int64_t extent(const geometry *g, int axis) {
+    int64_t x = axis ? g->columns : g->rows;
+    return (x + 2 * g->padding[axis] - g->dilation[axis] * (g->kernel[axis] - 1) - 1) /
+               g->stride[axis] +
+           1;
+}
+
+static void set_attrs(const geometry *g, nacre_word *attrs) {
+    attrs[NACRE_CONV_STRIDE] = nacre_pair(g->stride[0], g->stride[1]);
+    attrs[NACRE_CONV_PADDING] = nacre_pair(g->padding[0], g->padding[1]);
+    attrs[NACRE_CONV_DILATION] = nacre_pair(g->dilation[0], g->dilation[1]);
+    attrs[NACRE_CONV_GROUPS].i = g->groups;
+}
+
+typedef struct sums {
+    double *y, *dx, *dweight, *dbias;
+} sums;
+
+/* All four results from one walk over (sample, output, channel, pixel, tap). */
+static void convolve(const geometry *g, const nacre_array *x, const nacre_array *w,
+                     const float *bias, const nacre_array *dy, sums s) {
+    int64_t oh = extent(g, 0), ow = extent(g, 1), in = g->in / g->groups, out = g->out / g->groups;
+    for (int64_t n = 0; n < g->samples; n++)
+        for (int64_t o = 0; o < g->out; o++)
+            for (int64_t p = 0; p < oh * ow; p++) {
+                int64_t at_y = o * oh * ow + p;
+                double *y = &s.y[n * g->out * oh * ow + at_y], gradient = *element(dy, n, at_y);
+                *y = bias[o];
+                s.dbias[o] += gradient;
+                for (int64_t t = 0; t < in * g->kernel[0] * g->kernel[1]; t++) {
+                    int64_t k = t % g->kernel[1], r = t / g->kernel[1] % g->kernel[0];
+                    int64_t c = o / out * in + t / g->kernel[1] / g->kernel[0];
+                    int64_t i = p / ow * g->stride[0] - g->padding[0] + r * g->dilation[0];
+                    int64_t j = p % ow * g->stride[1] - g->padding[1] + k * g->dilation[1];
+                    if (i < 0 || i >= g->rows || j < 0 || j >= g->columns) continue;
+                    int64_t at_x = (c * g->rows + i) * g->columns + j;
+                    int64_t at_w = o * in * g->kernel[0] * g->kernel[1] + t;
+                    double weight = ((const float *)w->data)[at_w], pixel = *element(x, n, at_x);
+                    *y += weight * pixel;
+                    s.dx[n * g->in * g->rows * g->columns + at_x] += weight * gradient;
+                    s.dweight[at_w] += pixel * gradient;
+                }
+            }
+}
+
+static void compare(const nacre_array *got, const double *want, double terms, const char *what,
+                    const geometry *g) {
+    int64_t samples = got->laned ? got->shape.dims[0] : 1;
+    int64_t count = samples ? nacre_shape_numel(&got->shape) / samples : 0;
+    for (int64_t n = 0; n < samples; n++)
+        for (int64_t i = 0; i < count; i++) {
+            double error = fabs((double)*element(got, n, i) - want[n * count + i]);
+            /* rounding of a chain of `terms` products of numbers below 1 */
+            if (!(error <= 6e-8 * terms + 1e-7))
+                fail_msg("%s: sample %d, element %d is off by %g; batch %d, channels %d -> %d",
+                         what, (int)n, (int)i, error, (int)g->samples, (int)g->in, (int)g->out);
+        }
+}
+
+static void check_geometry(geometry g) {
+    int64_t oh = extent(&g, 0), ow = extent(&g, 1), per_group = g.in / g.groups;
+    nacre_shape x_shape = NACRE_SHAPE(g.samples, g.in, g.rows, g.columns);
+    nacre_shape y_shape = NACRE_SHAPE(g.samples, g.out, oh, ow);
+    nacre_shape w_shape = NACRE_SHAPE(g.out, per_group, g.kernel[0], g.kernel[1]);
+    nacre_array x = laned_random(x_shape), dy = laned_random(y_shape);
+    nacre_array w = kit_random_f32(w_shape), bias = kit_random_f32(NACRE_SHAPE(g.out));
+    sums want = {calloc((size_t)nacre_shape_numel(&y_shape) + 1, sizeof(double)),
+                 calloc((size_t)nacre_shape_numel(&x_shape) + 1, sizeof(double)),
+                 calloc((size_t)nacre_shape_numel(&w_shape) + 1, sizeof(double)),
+                 calloc((size_t)g.out + 1, sizeof(double))};
+    convolve(&g, &x, &w, bias.data, &dy, want);
+    nacre_word attrs[NACRE_MAX_ATTRS] = {0};
+    set_attrs(&g, attrs);
+
+    nacre_plan_op step = kit_step(&nacre_op_conv2d, attrs);
+    step.inputs = 3;
+    step.outputs = 1;
+    step.in[0] = x, step.in[1] = w, step.in[2] = bias;
+    step.out[0] = laned_array(y_shape);
+    kit_run(&step);
+    double taps = (double)(g.kernel[0] * g.kernel[1]);
+    compare(&step.out[0], want.y, (double)per_group * taps, "conv2d", &g);
+
+    step = kit_step(&nacre_op_conv2d_backward_input, attrs);
+    step.inputs = 2;
+    step.outputs = 1;
+    step.in[0] = dy, step.in[1] = w;
+    step.out[0] = laned_array(x_shape);
+    kit_run(&step);
+    compare(&step.out[0], want.dx, (double)(g.out / g.groups) * taps, "backward_input", &g);
+
+    step = kit_step(&nacre_op_conv2d_backward_weight, attrs);
+    step.inputs = step.outputs = 2;
+    step.in[0] = x, step.in[1] = dy;
+    step.out[0] = kit_array(NACRE_F32, w_shape);
+    step.out[1] = kit_array(NACRE_F32, NACRE_SHAPE(g.out));
+    kit_run(&step);
+    double terms = (double)(g.samples * oh * ow);
+    compare(&step.out[0], want.dweight, terms, "backward_weight", &g);
+    compare(&step.out[1], want.dbias, terms, "bias", &g);
+    free(want.y), free(want.dx), free(want.dweight), free(want.dbias);
+    kit_end();
+}
+
+static void convolutions_of_any_number_of_channels_are_right(void **state) {
+    (void)state;
+    for (int64_t channels = 1; channels <= 18; channels++) {
+        check_geometry((geometry){3, channels, 2, 5, 6, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
+        check_geometry((geometry){3, 2, channels, 5, 6, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
+        check_geometry((geometry){2, channels, 3, 4, 4, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1});
+    }
+    check_geometry((geometry){2, 50, 35, 3, 3, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1});
+    check_geometry((geometry){2, 33, 34, 3, 3, {2, 2}, {1, 1}, {0, 0}, {1, 1}, 1});
+}
+
+static void convolutions_of_any_number_of_samples_are_right(void **state) {
+    (void)state;
+    const int64_t samples[] = {0, 1, 2, 15, 16, 17, 31, 33, 48, 81, 96};
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++)
+        check_geometry((geometry){samples[i], 3, 4, 6, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
+}
+
+static void convolutions_of_any_width_are_right(void **state) {
+    (void)state;
+    for (int64_t width = 1; width <= 13; width++)
+        for (int64_t outs = 1; outs <= 8; outs++)
+            check_geometry((geometry){2, 1, outs, 3, width, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
+}
+
+static void convolutions_of_any_window_are_right(void **state) {
+    (void)state;
+    for (int64_t h = 1; h <= 6; h++)
+        for (int64_t w = 1; w <= 11; w += w < 6 ? 1 : 5)
+            for (int64_t stride = 1; stride <= 3; stride++)
+                for (int64_t padding = 0; padding <= 2; padding++) {
+                    geometry g = {
+                        2,      3, 7, 11, 12, {h, w}, {stride, 4 - stride}, {padding, 2 - padding},
+                        {1, 1}, 1};
+                    check_geometry(g);
+                }
+}
+
+static void dilated_and_grouped_convolutions_are_right(void **state) {
+    (void)state;
+    for (int64_t d = 1; d <= 3; d++)
+        for (int64_t stride = 1; stride <= 3; stride++)
+            check_geometry((geometry){2, 2, 3, 9, 10, {3, 2}, {stride, 2}, {2, 3}, {d, 4 - d}, 1});
+    check_geometry((geometry){5, 8, 8, 7, 7, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 8});
+    check_geometry((geometry){5, 6, 40, 5, 5, {3, 3}, {2, 2}, {1, 1}, {1, 1}, 2});
+    check_geometry((geometry){2, 12, 6, 5, 5, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 3});
+}
+
+static void a_window_may_be_as_large_as_its_image(void **state) {
+    (void)state;
+    check_geometry((geometry){2, 2, 3, 7, 9, {7, 9}, {1, 1}, {0, 0}, {1, 1}, 1});
+    check_geometry((geometry){2, 1, 2, 3, 64, {3, 64}, {1, 1}, {0, 0}, {1, 1}, 1});
+    check_geometry((geometry){2, 1, 2, 2, 2, {4, 4}, {1, 1}, {1, 1}, {1, 1}, 1});
+}
+
+static void samples_go_into_lanes_and_back(void **state) {
+    (void)state;
+    for (int64_t samples = 1; samples <= 34; samples += 3)
+        for (int64_t pixels = 1; pixels <= 37; pixels += 4) {
+            nacre_shape shape = NACRE_SHAPE(samples, pixels);
+            nacre_array plain = kit_random_f32(shape), laned = laned_array(shape);
+            nacre_plan_op step = kit_step(&nacre_op_copy, NULL);
+            step.inputs = step.outputs = 1;
+            step.in[0] = plain;
+            step.out[0] = laned;
+            kit_run(&step);
+            for (int64_t n = 0; n < samples; n++)
+                for (int64_t i = 0; i < pixels; i++)
+                    assert_true(*element(&laned, n, i) == *element(&plain, n, i));
+            nacre_array back = kit_array(NACRE_F32, shape);
+            step.in[0] = laned;
+            step.out[0] = back;
+            kit_run(&step);
+            assert_memory_equal(back.data, plain.data, (size_t)(samples * pixels) * sizeof(float));
+            kit_end();
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        KIT_TEST(convolutions_of_any_number_of_channels_are_right),
+        KIT_TEST(convolutions_of_any_number_of_samples_are_right),
+        KIT_TEST(convolutions_of_any_width_are_right),
+        KIT_TEST(convolutions_of_any_window_are_right),
+        KIT_TEST(dilated_and_grouped_convolutions_are_right),
+        KIT_TEST(a_window_may_be_as_large_as_its_image),
+        KIT_TEST(samples_go_into_lanes_and_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,184 @@
+/* Plans whose steps want samples side by side: values turn where they must and nowhere else, the lanes that stand
+   for no sample leak into nothing, and the bits stay the same. */
+#include "support.h"
+
+#include <math.h>
+#include <nacre/nacre.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { INPUTS = 7, MOST = 1 << 17 };
+
+static const nacre_shape shapes[INPUTS] = {
+    {.ndim = 4, .dims = {0, 2, 9, 8}}, {.ndim = 4, .dims = {5, 2, 3, 3}},
+    {.ndim = 1, .dims = {5}},          {.ndim = 1, .dims = {5}},
+    {.ndim = 1, .dims = {5}},          {.ndim = 4, .dims = {4, 5, 2, 2}},
+    {.ndim = 1, .dims = {4}},
+};
+
+static void make_inputs(int64_t samples, nacre_tensor **in) {
+    for (int i = 0; i < INPUTS; i++) {
+        nacre_shape shape = shapes[i];
+        if (i == 0) shape.dims[0] = samples;
+        in[i] = nacre_rand(shape, .stream = (uint64_t)i + 1);
+        if (i > 0) in[i] = nacre_sub_scalar(in[i], 0.5);
+        assert_int_equal(nacre_eval(in[i]), NACRE_OK);
+        nacre_requires_grad(in[i], true);
+    }
+}
+
+/* Convolution, batch norm or not, relu, pool, a residual add, another convolution. */
+static nacre_tensor *network(nacre_tensor *const *in, bool norm) {
+    nacre_tensor *y = nacre_f_conv2d(in[0], in[1], in[2], .padding = {1, 1});
+    if (norm) y = nacre_f_batch_norm(y, in[3], in[4]);
+    nacre_tensor *pooled = nacre_f_max_pool2d(nacre_f_relu(y), {2, 2});
+    y = nacre_add(pooled, nacre_mul(pooled, nacre_reshape(in[4], NACRE_SHAPE(5, 1, 1))));
+    return nacre_f_conv2d(y, in[5], in[6]);
+}
+
+/* The network's result, its loss's gradients for all inputs, one after the other; how many floats. */
+static size_t run(int64_t samples, bool norm, float *out) {
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *in[INPUTS], *wanted[INPUTS + 1];
+    make_inputs(samples, in);
+    nacre_tensor *y = wanted[0] = network(in, norm);
+    assert_int_equal(nacre_backward(nacre_sum(nacre_mul(y, y))), NACRE_OK);
+    for (int i = 0; i < INPUTS; i++) wanted[i + 1] = nacre_grad(in[i]);
+    size_t used = 0;
+    for (int i = 0; i <= INPUTS; i++) {
+        if (!wanted[i]) continue;
+        size_t count = (size_t)nacre_numel(wanted[i]);
+        assert_true(used + count <= MOST);
+        assert_int_equal(nacre_copy_to(wanted[i], out + used, count * sizeof *out), NACRE_OK);
+        used += count;
+    }
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    return used;
+}
+
+static float first[MOST], other[MOST];
+
+static void results_and_gradients_are_those_of_the_reference(void **state) {
+    (void)state;
+    const int64_t samples[] = {1, 2, 15, 16, 17, 40};
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++)
+        for (int norm = 0; norm < 2; norm++) {
+            if (norm && samples[i] == 1) continue; /* ill-conditioned: a pixel's own variance */
+            size_t count = run(samples[i], norm, first);
+            assert_int_equal(nacre_set_backend(NACRE_BACKEND_REFERENCE), NACRE_OK);
+            assert_int_equal(run(samples[i], norm, other), count);
+            assert_int_equal(nacre_set_backend(NACRE_BACKEND_CPU), NACRE_OK);
+            double most = 0;
+            for (size_t k = 0; k < count; k++) most = fmax(most, fabs((double)other[k]));
+            for (size_t k = 0; k < count; k++)
+                assert_true(fabs((double)first[k] - (double)other[k]) <= 2e-5 * most);
+        }
+}
+
+static void threads_and_eager_mode_change_no_bit(void **state) {
+    (void)state;
+    for (int norm = 0; norm < 2; norm++) {
+        assert_int_equal(nacre_set_threads(1), NACRE_OK);
+        size_t bytes = run(37, norm, first) * sizeof *first;
+        for (int threads = 2; threads <= 7; threads += 5) {
+            assert_int_equal(nacre_set_threads(threads), NACRE_OK);
+            run(37, norm, other);
+            assert_memory_equal(first, other, bytes);
+        }
+        nacre_set_eager(true);
+        run(37, norm, other);
+        nacre_set_eager(false);
+        assert_memory_equal(first, other, bytes);
+        assert_int_equal(nacre_set_threads(0), NACRE_OK);
+    }
+}
+
+static void an_image_alone_gives_the_bits_it_gives_in_a_batch(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *in[INPUTS];
+    make_inputs(41, in);
+    nacre_tensor *all = network(in, false), *x = in[0];
+    const float *whole = nacre_data(all);
+    int64_t each = nacre_numel(all) / 41;
+    for (int64_t at = 0; at < 41; at += 8) {
+        for (int64_t size = 1; at + size <= 41; size += 7) {
+            in[0] = nacre_slice(x, 0, at, at + size, 1);
+            const float *part = nacre_data(network(in, false));
+            assert_non_null(part);
+            assert_memory_equal(part, whole + at * each, (size_t)(size * each) * sizeof *part);
+        }
+    }
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+static int count_steps(const nacre_explanation *e, const char *kernel) {
+    int count = 0;
+    for (size_t i = 0; i < e->count; i++) count += strcmp(e->steps[i].kernel, kernel) == 0;
+    return count;
+}
+
+static void values_turn_once_on_the_way_in_and_once_on_the_way_out(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *in[INPUTS];
+    make_inputs(20, in);
+    nacre_set_grad_enabled(false); /* nothing between is kept for a later backward */
+    nacre_explanation *e = nacre_explain(network(in, true));
+    nacre_set_grad_enabled(true);
+    assert_non_null(e);
+    assert_int_equal(count_steps(e, "copy to lanes"), 1);
+    assert_int_equal(count_steps(e, "copy from lanes"), 1);
+    nacre_explanation_free(e);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+/* 0 / 0 in the lanes beyond the batch: neither gradients nor the watch may see it. */
+static void lanes_without_a_sample_stay_unseen(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *x = nacre_add_scalar(nacre_rand(NACRE_SHAPE(17, 2, 4, 4)), 1);
+    nacre_tensor *w = nacre_rand(NACRE_SHAPE(3, 2, 3, 3)), *v = nacre_rand(NACRE_SHAPE(2, 3, 1, 1));
+    assert_int_equal(nacre_eval_all((nacre_tensor *[]){x, w, v}, 3), NACRE_OK);
+    nacre_requires_grad(w, true), nacre_requires_grad(v, true);
+    nacre_set_nan_watch(true);
+    nacre_tensor *y = nacre_f_conv2d(x, w);
+    nacre_tensor *z = nacre_f_conv2d(nacre_div(y, nacre_add(y, y)), v);
+    nacre_tensor *loss = nacre_sum(nacre_mul(z, z));
+    assert_int_equal(nacre_backward(loss), NACRE_OK);
+    nacre_tensor *wanted[] = {loss, nacre_grad(w), nacre_grad(v)};
+    assert_int_equal(nacre_eval_all(wanted, 3), NACRE_OK);
+    /* y / (2 y) = 1/2 everywhere: each element of v has the sum of z over samples and pixels */
+    const float *weights = nacre_data(v), *dv = nacre_data(wanted[2]);
+    for (int o = 0; o < 2; o++) {
+        float sum = 0.5f * (weights[3 * o] + weights[3 * o + 1] + weights[3 * o + 2]);
+        for (int c = 0; c < 3; c++) assert_float_equal(dv[3 * o + c], sum * 17 * 4, 1e-3f);
+    }
+    nacre_set_nan_watch(false);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+static void the_watch_names_the_op_that_made_nan_in_lanes(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *x = nacre_full(NACRE_SHAPE(3, 1, 4, 4), 3e38);
+    nacre_tensor *w = nacre_full(NACRE_SHAPE(2, 1, 3, 3), 9);
+    assert_int_equal(nacre_eval_all((nacre_tensor *[]){x, w}, 2), NACRE_OK);
+    nacre_set_nan_watch(true);
+    assert_int_equal(nacre_eval(nacre_f_max_pool2d(nacre_f_conv2d(x, w), {2, 2})), NACRE_NUMERICAL);
+    assert_non_null(strstr(nacre_error_message(), "conv2d"));
+    nacre_set_nan_watch(false);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(results_and_gradients_are_those_of_the_reference),
+        cmocka_unit_test(threads_and_eager_mode_change_no_bit),
+        cmocka_unit_test(an_image_alone_gives_the_bits_it_gives_in_a_batch),
+        cmocka_unit_test(values_turn_once_on_the_way_in_and_once_on_the_way_out),
+        cmocka_unit_test(lanes_without_a_sample_stay_unseen),
+        cmocka_unit_test(the_watch_names_the_op_that_made_nan_in_lanes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
