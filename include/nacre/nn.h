@@ -53,6 +53,17 @@ typedef enum nacre_init {
    weight. Returns the parameter (an error tensor on failure). */
 NACRE_API nacre_tensor *nacre_module_parameter(nacre_module *module, const char *name,
                                                nacre_shape shape, nacre_init init);
+/* Registers state that is not trained, such as running statistics: saved and loaded with the parameters, seen by
+   no optimiser, without a gradient. It is `value` everywhere, again when the network is assembled. Change it
+   with nacre_assign. dtype: 0 means f32. Returns the buffer (an error tensor on failure). */
+NACRE_API nacre_tensor *nacre_module_buffer(nacre_module *module, const char *name,
+                                            nacre_shape shape, nacre_dtype dtype, double value);
+/* Uses a parameter of another module of the same network under a name of this one's: one tensor, drawn, trained
+   and counted where it belongs; its gradients add up. A state dictionary holds it once, under its owner's
+   name (as safetensors files do); loading takes either name, or both when the values are equal. Assembling a
+   network without the owner is an error. Returns the parameter (an error tensor on failure). */
+NACRE_API nacre_tensor *nacre_module_tie(nacre_module *module, const char *name,
+                                         nacre_tensor *parameter);
 /* Adds a child under `name` (NULL: its index); takes ownership even when it fails. */
 NACRE_API nacre_status nacre_module_add(nacre_module *parent, const char *name,
                                         nacre_module *child);
@@ -69,6 +80,10 @@ NACRE_API nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor 
 NACRE_API nacre_tensor *nacre_module_backward(nacre_module *module, nacre_tensor *x,
                                               nacre_tensor *y, nacre_tensor *dy);
 
+/* Whether nacre_module_backward is running on this thread: a forward call then computes values anew that were
+   there before, and must not count them a second time (running statistics). */
+NACRE_API bool nacre_module_recomputes(void);
+
 /* Training or inference, for the whole tree; a new module trains. */
 typedef enum nacre_mode { NACRE_TRAIN = 0, NACRE_EVAL = 1 } nacre_mode;
 NACRE_API void nacre_module_set_mode(nacre_module *module, nacre_mode mode);
@@ -79,10 +94,14 @@ NACRE_API size_t nacre_module_parameter_count(const nacre_module *module);
 NACRE_API nacre_tensor *nacre_module_parameter_at(const nacre_module *module, size_t index);
 NACRE_API const char *nacre_module_parameter_name(const nacre_module *module, size_t index);
 NACRE_API void nacre_module_zero_grad(nacre_module *module);
+/* Buffers of the tree, likewise. */
+NACRE_API size_t nacre_module_buffer_count(const nacre_module *module);
+NACRE_API nacre_tensor *nacre_module_buffer_at(const nacre_module *module, size_t index);
+NACRE_API const char *nacre_module_buffer_name(const nacre_module *module, size_t index);
 
-/* All parameters by full name; a new dictionary, free it. NULL on error. */
+/* All parameters and buffers by full name; a new dictionary, free it. NULL on error. */
 NACRE_API nacre_state_dict *nacre_module_state(const nacre_module *module);
-/* Takes every parameter from the dictionary: a missing, surplus or differently shaped one is an error
+/* Takes every parameter and buffer from the dictionary: a missing, surplus or differently shaped one is an error
    naming it, and then nothing is changed. */
 NACRE_API nacre_status nacre_module_load_state(nacre_module *module, const nacre_state_dict *dict);
 
@@ -98,7 +117,8 @@ typedef struct nacre_linear_options {
     size_t size;
     int64_t in, out;
     bool no_bias;
-    nacre_init init; /* of the weight, [out, in] */
+    nacre_init init;      /* of the weight, [out, in] */
+    nacre_tensor *weight; /* NULL: its own; or another module's parameter [out, in], tied */
 } nacre_linear_options;
 /* y = x W^T + b: [..., in] -> [..., out]. Parameters "weight" [out, in], "bias" [out]. */
 NACRE_API nacre_module *nacre_linear_at(const nacre_linear_options *options);
@@ -107,6 +127,48 @@ NACRE_API nacre_module *nacre_relu(void);
 NACRE_API nacre_module *nacre_softmax(int axis);
 /* [n, a, b, ...] -> [n, a b ...]. */
 NACRE_API nacre_module *nacre_flatten(void);
+typedef struct nacre_conv2d_options {
+    size_t size;
+    int64_t in, out;                            /* channels */
+    int64_t kernel[2];                          /* height, width */
+    int64_t stride[2], padding[2], dilation[2]; /* 0 means 1 in stride and dilation */
+    int64_t groups;                             /* 0 means 1 */
+    bool no_bias;
+    nacre_init init; /* of the weight */
+} nacre_conv2d_options;
+/* nacre_f_conv2d: [n, in, h, w] -> [n, out, oh, ow]. Parameters "weight" [out, in / groups, kh, kw], "bias"
+   [out].
+
+       nacre_conv2d(3, 16, {3, 3}, .padding = {1, 1}, .no_bias = true) */
+NACRE_API nacre_module *nacre_conv2d_at(const nacre_conv2d_options *options);
+
+typedef struct nacre_pool2d_options {
+    size_t size;
+    int64_t kernel[2];  /* height, width */
+    int64_t stride[2];  /* 0 means the kernel's extent */
+    int64_t padding[2]; /* at most half the kernel */
+} nacre_pool2d_options;
+/* nacre_f_max_pool2d and nacre_f_avg_pool2d: [n, c, h, w] -> [n, c, oh, ow]. nacre_max_pool2d({2, 2}) */
+NACRE_API nacre_module *nacre_max_pool2d_at(const nacre_pool2d_options *options);
+NACRE_API nacre_module *nacre_avg_pool2d_at(const nacre_pool2d_options *options);
+/* The mean of each channel: [n, c, h, w] -> [n, c]. */
+NACRE_API nacre_module *nacre_global_avg_pool2d(void);
+
+typedef struct nacre_batch_norm2d_options {
+    size_t size;
+    int64_t channels;
+    double epsilon;  /* 0 means 1e-5 */
+    double momentum; /* of the running statistics, above 0 to 1; 0 means 0.1 */
+} nacre_batch_norm2d_options;
+/* nacre_f_batch_norm of [n, channels, h, w]; PyTorch's BatchNorm2d. Training uses the batch's statistics and
+   moves the running ones: running = (1 - momentum) running + momentum batch, the variance over m - 1. Inference
+   uses the running ones. Parameters "weight" (ones), "bias" (zeros); buffers "running_mean" (zeros),
+   "running_var" (ones), "num_batches_tracked" (i64 scalar). Training needs two elements per channel. */
+NACRE_API nacre_module *nacre_batch_norm2d_at(const nacre_batch_norm2d_options *options);
+
+/* y = body(x) + shortcut(x); shortcut NULL: body(x) + x. Takes ownership; the children are named "body" and
+   "shortcut". The two sums' shapes must be equal. */
+NACRE_API nacre_module *nacre_residual(nacre_module *body, nacre_module *shortcut);
 /* A chain of modules; takes ownership of them. Children are named "0", "1", ... A NULL among them is
    an error. */
 NACRE_API nacre_module *nacre_sequential_of(nacre_module *const *modules, size_t count);
@@ -118,6 +180,18 @@ NACRE_API nacre_module *nacre_mlp(const int64_t *widths, size_t count);
 #define nacre_linear(...)                                                                          \
     nacre_linear_at(                                                                               \
         &(nacre_linear_options){.size = sizeof(nacre_linear_options), .in = __VA_ARGS__})
+#define nacre_conv2d(...)                                                                          \
+    nacre_conv2d_at(                                                                               \
+        &(nacre_conv2d_options){.size = sizeof(nacre_conv2d_options), .in = __VA_ARGS__})
+#define nacre_max_pool2d(...)                                                                      \
+    nacre_max_pool2d_at(                                                                           \
+        &(nacre_pool2d_options){.size = sizeof(nacre_pool2d_options), .kernel = __VA_ARGS__})
+#define nacre_avg_pool2d(...)                                                                      \
+    nacre_avg_pool2d_at(                                                                           \
+        &(nacre_pool2d_options){.size = sizeof(nacre_pool2d_options), .kernel = __VA_ARGS__})
+#define nacre_batch_norm2d(...)                                                                    \
+    nacre_batch_norm2d_at(&(nacre_batch_norm2d_options){                                           \
+        .size = sizeof(nacre_batch_norm2d_options), .channels = __VA_ARGS__})
 #define nacre_sequential(...)                                                                      \
     nacre_sequential_of((nacre_module *[]){__VA_ARGS__},                                           \
                         sizeof((nacre_module *[]){__VA_ARGS__}) / sizeof(nacre_module *))

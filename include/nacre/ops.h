@@ -176,7 +176,7 @@ NACRE_API nacre_tensor *nacre_f_linear_at(nacre_tensor *x, nacre_tensor *weight,
 
 /* ---- images: [n, channels, height, width], f32 or f64; n may be 0 ---- */
 
-typedef struct nacre_conv2d_options {
+typedef struct nacre_f_conv2d_options {
     size_t size;
     nacre_tensor *input;  /* [n, c, h, w] */
     nacre_tensor *weight; /* [out, c / groups, kh, kw] */
@@ -185,7 +185,7 @@ typedef struct nacre_conv2d_options {
     int64_t padding[2];   /* rows and columns of zeros on either side */
     int64_t dilation[2];  /* distance of the kernel's taps; 0 means 1 */
     int64_t groups;       /* 0 means 1; c: each channel has its own filters (depthwise) */
-} nacre_conv2d_options;
+} nacre_f_conv2d_options;
 /* -> [n, out, oh, ow], oh = floor((h + 2 padding - dilation (kh - 1) - 1) / stride) + 1, ow likewise:
    y[n, o, i, j] = bias[o] + sum over the group's channels c and the taps p, q of
    x[n, c, i stride - padding + p dilation, j ...] weight[o, c, p, q]: a cross-correlation, as PyTorch's
@@ -193,27 +193,27 @@ typedef struct nacre_conv2d_options {
    that groups does not divide, a kernel that spans more than the padded input, negative numbers.
 
        nacre_tensor *y = nacre_f_conv2d(x, weight, bias, .stride = {2, 2}, .padding = {1, 1}); */
-NACRE_API nacre_tensor *nacre_f_conv2d_at(const nacre_conv2d_options *o, const char *file,
+NACRE_API nacre_tensor *nacre_f_conv2d_at(const nacre_f_conv2d_options *o, const char *file,
                                           int line);
 
-typedef struct nacre_pool2d_options {
+typedef struct nacre_f_pool2d_options {
     size_t size;
     nacre_tensor *input; /* [n, c, h, w] */
     int64_t kernel[2];   /* height, width */
     int64_t stride[2];   /* 0 means the kernel's extent: windows side by side */
     int64_t padding[2];  /* at most half the kernel */
-} nacre_pool2d_options;
+} nacre_f_pool2d_options;
 /* -> [n, c, oh, ow], oh = floor((h + 2 padding - kh) / stride) + 1: the largest element of each window, NaN if
    it has one; padding never wins. The gradient goes to the first largest in row order (the first NaN).
 
        nacre_tensor *y = nacre_f_max_pool2d(x, {2, 2}); */
-NACRE_API nacre_tensor *nacre_f_max_pool2d_at(const nacre_pool2d_options *o, const char *file,
+NACRE_API nacre_tensor *nacre_f_max_pool2d_at(const nacre_f_pool2d_options *o, const char *file,
                                               int line);
 /* The same with each window's sum over kh kw; padding counts as zeros (PyTorch's count_include_pad). */
-NACRE_API nacre_tensor *nacre_f_avg_pool2d_at(const nacre_pool2d_options *o, const char *file,
+NACRE_API nacre_tensor *nacre_f_avg_pool2d_at(const nacre_f_pool2d_options *o, const char *file,
                                               int line);
 
-typedef struct nacre_batch_norm_options {
+typedef struct nacre_f_batch_norm_options {
     size_t size;
     nacre_tensor *input;       /* [n, c, ...], two axes or more */
     nacre_tensor *weight;      /* [c] */
@@ -223,14 +223,14 @@ typedef struct nacre_batch_norm_options {
     double epsilon;            /* 0 means 1e-5 */
     nacre_tensor **batch_mean; /* where to put the batch's statistics; NULL: nowhere */
     nacre_tensor **batch_var;  /* the biased variance: over m, not m - 1 */
-} nacre_batch_norm_options;
+} nacre_f_batch_norm_options;
 /* (x - mean) scale + bias, in this order, with scale = weight / sqrt(var + epsilon) per channel (Ioffe and
    Szegedy 2015). Without mean and var: with those of the batch, over all axes but the second; they pass
    gradients on, whether by y or by batch_mean and batch_var. NaN where a channel has no elements.
 
        nacre_tensor *mean, *var;
        nacre_tensor *y = nacre_f_batch_norm(x, weight, bias, .batch_mean = &mean, .batch_var = &var); */
-NACRE_API nacre_tensor *nacre_f_batch_norm_at(const nacre_batch_norm_options *o, const char *file,
+NACRE_API nacre_tensor *nacre_f_batch_norm_at(const nacre_f_batch_norm_options *o, const char *file,
                                               int line);
 
 /* ---- softmax, losses, rows ---- */
@@ -323,13 +323,13 @@ NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes,
 #define nacre_matmul(a, b) nacre_matmul_at((a), (b), __FILE__, __LINE__)
 #define nacre_f_linear(x, weight, bias) nacre_f_linear_at((x), (weight), (bias), __FILE__, __LINE__)
 #define nacre_f_conv2d(...)                                                                        \
-    NACRE_CALL_(nacre_f_conv2d_at, nacre_conv2d_options, .input, __VA_ARGS__)
+    NACRE_CALL_(nacre_f_conv2d_at, nacre_f_conv2d_options, .input, __VA_ARGS__)
 #define nacre_f_max_pool2d(...)                                                                    \
-    NACRE_CALL_(nacre_f_max_pool2d_at, nacre_pool2d_options, .input, __VA_ARGS__)
+    NACRE_CALL_(nacre_f_max_pool2d_at, nacre_f_pool2d_options, .input, __VA_ARGS__)
 #define nacre_f_avg_pool2d(...)                                                                    \
-    NACRE_CALL_(nacre_f_avg_pool2d_at, nacre_pool2d_options, .input, __VA_ARGS__)
+    NACRE_CALL_(nacre_f_avg_pool2d_at, nacre_f_pool2d_options, .input, __VA_ARGS__)
 #define nacre_f_batch_norm(...)                                                                    \
-    NACRE_CALL_(nacre_f_batch_norm_at, nacre_batch_norm_options, .input, __VA_ARGS__)
+    NACRE_CALL_(nacre_f_batch_norm_at, nacre_f_batch_norm_options, .input, __VA_ARGS__)
 #define nacre_f_softmax(a, axis) nacre_f_softmax_at((a), (axis), __FILE__, __LINE__)
 #define nacre_f_log_softmax(a, axis) nacre_f_log_softmax_at((a), (axis), __FILE__, __LINE__)
 #define nacre_f_layer_norm(x, weight, bias, epsilon)                                               \

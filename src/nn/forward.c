@@ -56,6 +56,10 @@ nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x) {
 
 /* ---- backward ---- */
 
+static _Thread_local int backward_depth;
+
+bool nacre_module_recomputes(void) { return backward_depth > 0; }
+
 /* Gradients of sum(y dy) with respect to xs, where y is computed anew from a copy of x that is xs[0]. */
 static nacre_status differentiate(nacre_module *module, nacre_tensor *x, nacre_tensor *dy,
                                   nacre_tensor **xs, size_t count, nacre_tensor **gradients) {
@@ -67,16 +71,31 @@ static nacre_status differentiate(nacre_module *module, nacre_tensor *x, nacre_t
     return nacre_gradients(inner, xs, count, gradients);
 }
 
+/* Appends t to xs[1] .. unless it is there. Returns the new count. */
+static size_t add_once(nacre_tensor **xs, size_t count, nacre_tensor *t) {
+    for (size_t i = 1; i < count; i++) {
+        if (xs[i] == t) {
+            return count;
+        }
+    }
+    xs[count] = t;
+    return count + 1;
+}
+
 /* For classes without a backward of their own. */
 static nacre_tensor *backward_by_autograd(nacre_module *module, nacre_tensor *x, nacre_tensor *dy) {
-    size_t count = nacre_module_parameter_count(module) + 1;
-    nacre_tensor **xs = nacre_alloc_zeroed(2 * count, sizeof *xs);
+    size_t own = nacre_module_parameter_count(module), count = 1 + own;
+    size_t tied = nacre_module_entry_count(module, NACRE_ENTRY_TIED), most = count + tied;
+    nacre_tensor **xs = nacre_alloc_zeroed(2 * most, sizeof *xs);
     if (!xs) {
         return nacre_error_tensor();
     }
-    nacre_tensor **gradients = xs + count;
+    nacre_tensor **gradients = xs + most;
     for (size_t i = 1; i < count; i++) {
         xs[i] = nacre_module_parameter_at(module, i - 1);
+    }
+    for (size_t i = 0; i < tied; i++) {
+        count = add_once(xs, count, nacre_module_entry(module, NACRE_ENTRY_TIED, i)->tensor);
     }
     nacre_status status = differentiate(module, x, dy, xs, count, gradients);
     for (size_t i = 1; status == NACRE_OK && i < count; i++) {
@@ -107,9 +126,11 @@ nacre_tensor *nacre_module_backward(nacre_module *module, nacre_tensor *x, nacre
     }
     nacre_scope frame = frame_enter();
     bool before = nacre_set_grad_enabled(false);
+    backward_depth++;
     nacre_tensor *dx = module->class_.backward
                            ? module->class_.backward(module, module->self, x, y, dy)
                            : backward_by_autograd(module, x, dy);
+    backward_depth--;
     nacre_set_grad_enabled(before);
     if (!dx) {
         nacre_fail(NACRE_INVALID_STATE, "%s: backward returned NULL", nacre_module_kind(module));

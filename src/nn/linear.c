@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "nn/module.h"
 #include "nn/options.h"
+#include "record/record.h"
 
 #include <inttypes.h>
 #include <nacre/grad.h>
@@ -63,7 +64,19 @@ static nacre_status linear_make(nacre_module *module, linear *self, const nacre_
     }
     self->in = o->in;
     self->out = o->out;
-    self->weight = nacre_module_parameter(module, "weight", NACRE_SHAPE(o->out, o->in), o->init);
+    nacre_shape shape = NACRE_SHAPE(o->out, o->in);
+    if (o->weight) {
+        nacre_shape given = nacre_shape_of(o->weight);
+        if (!nacre_is_error(o->weight) && !nacre_shape_equal(&given, &shape)) {
+            char text[NACRE_SHAPE_TEXT];
+            return nacre_fail(NACRE_SHAPE_MISMATCH,
+                              "linear: the tied weight is %s, not [%" PRId64 ",%" PRId64 "]",
+                              nacre_shape_text(&given, text), o->out, o->in);
+        }
+        self->weight = nacre_module_tie(module, "weight", o->weight);
+    } else {
+        self->weight = nacre_module_parameter(module, "weight", shape, o->init);
+    }
     if (!o->no_bias) {
         self->bias = nacre_module_parameter(module, "bias", NACRE_SHAPE(o->out), NACRE_INIT_ZEROS);
     }

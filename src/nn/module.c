@@ -81,15 +81,15 @@ static void module_destroy(nacre_module *module) {
     for (size_t i = 0; i < module->child_count; i++) {
         module_destroy(module->children[i]);
     }
-    for (size_t i = 0; i < module->parameter_count; i++) {
-        nacre_release(module->parameters[i].tensor);
-        nacre_free(module->parameters[i].name);
+    for (size_t i = 0; i < module->entry_count; i++) {
+        nacre_release(module->entries[i].tensor);
+        nacre_free(module->entries[i].name);
     }
     if (module->class_.destroy) {
         module->class_.destroy(module->self);
     }
     nacre_free(module->children);
-    nacre_free(module->parameters);
+    nacre_free(module->entries);
     nacre_free(module);
 }
 
@@ -133,8 +133,8 @@ static nacre_status check_name(const nacre_module *module, const char *name) {
                               nacre_module_kind(module), name);
         }
     }
-    for (size_t i = 0; i < module->parameter_count; i++) {
-        if (strcmp(module->parameters[i].name + module->prefix, name) == 0) {
+    for (size_t i = 0; i < module->entry_count; i++) {
+        if (strcmp(module->entries[i].name + module->prefix, name) == 0) {
             return nacre_fail(NACRE_INVALID_ARGUMENT, "%s: there is a parameter \"%s\" already",
                               nacre_module_kind(module), name);
         }
@@ -169,18 +169,18 @@ static char *full_name(const nacre_module *module, const char *name) {
 
 /* After a tree got a parent: longer names all through it. A failure leaves some short ones, so the tree
    is of no further use then. */
-static nacre_status rename_parameters(nacre_module *module, void *context) {
+static nacre_status rename_entries(nacre_module *module, void *context) {
     (void)context;
     size_t old_prefix = module->prefix;
     char path[NACRE_MODULE_DEPTH * NACRE_MODULE_NAME];
     nacre_module_path(module, path, sizeof path);
-    for (size_t i = 0; i < module->parameter_count; i++) {
-        char *full = full_name(module, module->parameters[i].name + old_prefix);
+    for (size_t i = 0; i < module->entry_count; i++) {
+        char *full = full_name(module, module->entries[i].name + old_prefix);
         if (!full) {
             return NACRE_OUT_OF_MEMORY;
         }
-        nacre_free(module->parameters[i].name);
-        module->parameters[i].name = full;
+        nacre_free(module->entries[i].name);
+        module->entries[i].name = full;
     }
     module->prefix = path[0] ? strlen(path) + 1 : 0;
     return NACRE_OK;
@@ -286,7 +286,7 @@ nacre_status nacre_module_add(nacre_module *parent, const char *name, nacre_modu
         snprintf(child->name, sizeof child->name, "%s", name);
         parent->children[parent->child_count++] = child;
         raise_heights(parent);
-        status = nacre_module_walk(child, rename_parameters, NULL);
+        status = nacre_module_walk(child, rename_entries, NULL);
         if (status != NACRE_OK) {
             parent->child_count--;
         }
@@ -308,75 +308,152 @@ nacre_module *nacre_module_child(const nacre_module *module, size_t index) {
     return module && index < module->child_count ? module->children[index] : NULL;
 }
 
-/* ---- parameters ---- */
+/* ---- parameters, buffers, tied parameters ---- */
 
-static nacre_status add_parameter(nacre_module *module, const char *name, nacre_shape shape,
-                                  nacre_init init) {
-    if (module->parameter_count == module->parameter_capacity) {
-        size_t capacity = module->parameter_capacity ? 2 * module->parameter_capacity : 4;
-        nacre_parameter *grown = nacre_realloc(module->parameters, capacity * sizeof *grown);
-        if (!grown) {
-            return NACRE_OUT_OF_MEMORY;
+/* Takes the caller's reference to the tensor, also when it fails; NULL: it could not be made. */
+static nacre_status add_entry(nacre_module *module, const char *name, nacre_entry entry) {
+    nacre_status status = entry.tensor ? NACRE_OK : nacre_error_code();
+    if (status == NACRE_OK && module->entry_count == module->entry_capacity) {
+        size_t capacity = module->entry_capacity ? 2 * module->entry_capacity : 4;
+        nacre_entry *grown = nacre_realloc(module->entries, capacity * sizeof *grown);
+        if (grown) {
+            module->entries = grown;
+            module->entry_capacity = capacity;
         }
-        module->parameters = grown;
-        module->parameter_capacity = capacity;
+        status = grown ? NACRE_OK : NACRE_OUT_OF_MEMORY;
     }
-    char *full = full_name(module, name);
-    nacre_tensor *tensor = full ? nacre_parameter_new(shape) : NULL;
-    if (!tensor) {
-        nacre_free(full);
-        return nacre_error_code();
+    entry.name = status == NACRE_OK ? full_name(module, name) : NULL;
+    if (!entry.name) {
+        nacre_release(entry.tensor);
+        return status ? status : NACRE_OUT_OF_MEMORY;
     }
-    module->parameters[module->parameter_count++] =
-        (nacre_parameter){.name = full, .tensor = tensor, .init = init};
+    module->entries[module->entry_count++] = entry;
     return NACRE_OK;
+}
+
+/* The last entry's tensor, or an error tensor; the status stays with the module. */
+static nacre_tensor *added(nacre_module *module, nacre_status status) {
+    if (module) {
+        nacre_module_set_error(module, status);
+    }
+    return status == NACRE_OK ? module->entries[module->entry_count - 1].tensor
+                              : nacre_error_tensor();
 }
 
 nacre_tensor *nacre_module_parameter(nacre_module *module, const char *name, nacre_shape shape,
                                      nacre_init init) {
     nacre_status status = nacre_module_check(module, "module_parameter");
-    if (status == NACRE_OK) {
-        status = check_name(module, name);
-        if (status == NACRE_OK && (init < NACRE_INIT_DEFAULT || init > NACRE_INIT_ONES)) {
-            status = nacre_fail(NACRE_INVALID_ARGUMENT, "%s: parameter \"%s\": no such init: %d",
-                                nacre_module_kind(module), name, (int)init);
-        }
-        if (status == NACRE_OK) {
-            status = add_parameter(module, name, shape, init);
-        }
-        nacre_module_set_error(module, status);
+    status = status ? status : check_name(module, name);
+    if (status == NACRE_OK && (init < NACRE_INIT_DEFAULT || init > NACRE_INIT_ONES)) {
+        status = nacre_fail(NACRE_INVALID_ARGUMENT, "%s: parameter \"%s\": no such init: %d",
+                            nacre_module_kind(module), name, (int)init);
     }
-    return status == NACRE_OK ? module->parameters[module->parameter_count - 1].tensor
-                              : nacre_error_tensor();
+    if (status == NACRE_OK) {
+        nacre_entry entry = {.tensor = nacre_entry_tensor(NACRE_F32, shape, true), .init = init};
+        status = add_entry(module, name, entry);
+    }
+    return added(module, status);
 }
 
-/* The index-th parameter of the tree; *index counts down to it. */
-static const nacre_parameter *find_parameter(const nacre_module *module, size_t *index) {
-    if (*index < module->parameter_count) {
-        return &module->parameters[*index];
+nacre_tensor *nacre_module_buffer(nacre_module *module, const char *name, nacre_shape shape,
+                                  nacre_dtype dtype, double value) {
+    nacre_status status = nacre_module_check(module, "module_buffer");
+    status = status ? status : check_name(module, name);
+    dtype = dtype ? dtype : NACRE_F32;
+    if (status == NACRE_OK && !nacre_dtype_size(dtype)) {
+        status = nacre_fail(NACRE_INVALID_ARGUMENT, "%s: buffer \"%s\": no such dtype: %d",
+                            nacre_module_kind(module), name, (int)dtype);
     }
-    *index -= module->parameter_count;
-    const nacre_parameter *found = NULL;
+    if (status == NACRE_OK) {
+        nacre_entry entry = {.kind = NACRE_ENTRY_BUFFER,
+                             .tensor = nacre_entry_tensor(dtype, shape, false),
+                             .value = value};
+        status = add_entry(module, name, entry);
+    }
+    if (status == NACRE_OK) {
+        status = nacre_entry_reset(&module->entries[module->entry_count - 1]);
+    }
+    return added(module, status);
+}
+
+nacre_tensor *nacre_module_tie(nacre_module *module, const char *name, nacre_tensor *parameter) {
+    nacre_status status = nacre_module_check(module, "module_tie");
+    status = status ? status : check_name(module, name);
+    if (status == NACRE_OK && parameter && nacre_is_error(parameter)) {
+        status = nacre_fail(nacre_tensor_status(parameter), "%s", nacre_tensor_message(parameter));
+    } else if (status == NACRE_OK && (!parameter || !parameter->gradient)) {
+        status = nacre_fail(
+            NACRE_INVALID_ARGUMENT, "%s: \"%s\" is tied to %s: give a parameter of another module",
+            nacre_module_kind(module), name, parameter ? "a tensor that is no parameter" : "NULL");
+    }
+    if (status == NACRE_OK) {
+        nacre_entry entry = {.kind = NACRE_ENTRY_TIED, .tensor = nacre_retain(parameter)};
+        status = add_entry(module, name, entry);
+    }
+    return added(module, status);
+}
+
+/* The index-th entry of a kind; *index counts down to it. */
+static const nacre_entry *find_entry(const nacre_module *module, nacre_entry_kind kind,
+                                     size_t *index) {
+    for (size_t i = 0; i < module->entry_count; i++) {
+        if (module->entries[i].kind == kind && (*index)-- == 0) {
+            return &module->entries[i];
+        }
+    }
+    const nacre_entry *found = NULL;
     for (size_t i = 0; !found && i < module->child_count; i++) {
-        found = find_parameter(module->children[i], index);
+        found = find_entry(module->children[i], kind, index);
     }
     return found;
 }
 
-size_t nacre_module_parameter_count(const nacre_module *module) {
-    size_t count = module ? module->parameter_count : 0;
+const nacre_entry *nacre_module_entry(const nacre_module *module, nacre_entry_kind kind,
+                                      size_t index) {
+    return module ? find_entry(module, kind, &index) : NULL;
+}
+
+size_t nacre_module_entry_count(const nacre_module *module, nacre_entry_kind kind) {
+    size_t count = 0;
+    for (size_t i = 0; module && i < module->entry_count; i++) {
+        count += module->entries[i].kind == kind;
+    }
     for (size_t i = 0; module && i < module->child_count; i++) {
-        count += nacre_module_parameter_count(module->children[i]);
+        count += nacre_module_entry_count(module->children[i], kind);
     }
     return count;
 }
 
-nacre_tensor *nacre_module_parameter_at(const nacre_module *module, size_t index) {
-    const nacre_parameter *found = module ? find_parameter(module, &index) : NULL;
+static nacre_tensor *tensor_at(const nacre_module *module, nacre_entry_kind kind, size_t index) {
+    const nacre_entry *found = nacre_module_entry(module, kind, index);
     return found ? found->tensor : NULL;
 }
 
-const char *nacre_module_parameter_name(const nacre_module *module, size_t index) {
-    const nacre_parameter *found = module ? find_parameter(module, &index) : NULL;
+static const char *name_at(const nacre_module *module, nacre_entry_kind kind, size_t index) {
+    const nacre_entry *found = nacre_module_entry(module, kind, index);
     return found ? found->name + module->prefix : NULL;
+}
+
+size_t nacre_module_parameter_count(const nacre_module *module) {
+    return nacre_module_entry_count(module, NACRE_ENTRY_PARAMETER);
+}
+
+nacre_tensor *nacre_module_parameter_at(const nacre_module *module, size_t index) {
+    return tensor_at(module, NACRE_ENTRY_PARAMETER, index);
+}
+
+const char *nacre_module_parameter_name(const nacre_module *module, size_t index) {
+    return name_at(module, NACRE_ENTRY_PARAMETER, index);
+}
+
+size_t nacre_module_buffer_count(const nacre_module *module) {
+    return nacre_module_entry_count(module, NACRE_ENTRY_BUFFER);
+}
+
+nacre_tensor *nacre_module_buffer_at(const nacre_module *module, size_t index) {
+    return tensor_at(module, NACRE_ENTRY_BUFFER, index);
+}
+
+const char *nacre_module_buffer_name(const nacre_module *module, size_t index) {
+    return name_at(module, NACRE_ENTRY_BUFFER, index);
 }

@@ -8,11 +8,19 @@
 #define NACRE_MODULE_DEPTH 64
 #define NACRE_MODULE_NAME 64 /* bytes of a name, its end included */
 
-typedef struct nacre_parameter {
+typedef enum nacre_entry_kind {
+    NACRE_ENTRY_PARAMETER,
+    NACRE_ENTRY_BUFFER, /* state that is not trained */
+    NACRE_ENTRY_TIED,   /* another module's parameter under a name of this one's */
+} nacre_entry_kind;
+
+typedef struct nacre_entry {
+    nacre_entry_kind kind;
     char *name;           /* full: from the root of the tree, such as "0.weight" */
     nacre_tensor *tensor; /* retained */
-    nacre_init init;
-} nacre_parameter;
+    nacre_init init;      /* of a parameter */
+    double value;         /* of a buffer, everywhere, when the network is assembled */
+} nacre_entry;
 
 struct nacre_module {
     nacre_module_class class_;
@@ -23,8 +31,8 @@ struct nacre_module {
     int height;    /* 1 for a leaf */
     nacre_module **children;
     size_t child_count, child_capacity;
-    nacre_parameter *parameters; /* its own */
-    size_t parameter_count, parameter_capacity;
+    nacre_entry *entries; /* its own, of every kind, in order of registration */
+    size_t entry_count, entry_capacity;
     nacre_mode mode;
     uint32_t modes; /* those to return to, one bit each */
     nacre_status status;
@@ -37,8 +45,17 @@ nacre_status nacre_module_set_error(nacre_module *module, nacre_status status);
 /* Makes the module's error the thread's last one; NULL is an error too. NACRE_OK without one. */
 nacre_status nacre_module_check(const nacre_module *module, const char *what);
 
-/* A parameter of zeros that wants a gradient, owned by the caller and by no scope. NULL: no memory. */
-nacre_tensor *nacre_parameter_new(nacre_shape shape);
+/* A tensor of zeros owned by the caller and by no scope; a trained one wants a gradient. NULL: a bad shape, or
+   no memory. */
+nacre_tensor *nacre_entry_tensor(nacre_dtype dtype, nacre_shape shape, bool trained);
+
+/* Gives a buffer its first value. */
+nacre_status nacre_entry_reset(const nacre_entry *entry);
+
+/* The index-th entry of a kind in the tree, and their number. */
+const nacre_entry *nacre_module_entry(const nacre_module *module, nacre_entry_kind kind,
+                                      size_t index);
+size_t nacre_module_entry_count(const nacre_module *module, nacre_entry_kind kind);
 
 /* Calls visit for each module of the tree, parents first, until it returns an error. */
 typedef nacre_status nacre_module_visit(nacre_module *module, void *context);
@@ -63,10 +80,12 @@ typedef void nacre_module_trace(void *context, const nacre_module *module, nacre
 void nacre_module_set_trace(nacre_module_trace *trace, void *context);
 
 /* Takes tensors by name from a dictionary: all are checked before the first is written. `what` begins
-   the error messages. Surplus entries of the dictionary are an error. */
+   the error messages. Surplus entries of the dictionary are an error. A tied entry is a second name of an
+   earlier one's tensor: not saved; a dictionary may hold either name, or both with equal values. */
 typedef struct nacre_named {
     const char *name;
     nacre_tensor *tensor;
+    bool tied;
 } nacre_named;
 nacre_status nacre_named_load(const nacre_named *entries, size_t count,
                               const nacre_state_dict *dict, const char *what);

@@ -35,8 +35,9 @@ static nacre_shape without_batch(nacre_shape shape) {
 
 static int64_t own_parameters(const nacre_module *module) {
     int64_t sum = 0;
-    for (size_t i = 0; i < module->parameter_count; i++) {
-        sum += nacre_numel(module->parameters[i].tensor);
+    for (size_t i = 0; i < module->entry_count; i++) {
+        bool own = module->entries[i].kind == NACRE_ENTRY_PARAMETER;
+        sum += own ? nacre_numel(module->entries[i].tensor) : 0;
     }
     return sum;
 }
@@ -69,7 +70,7 @@ static bool seen(const table *t, const nacre_module *module) {
    have no row: their children do. */
 static void collect(void *context, const nacre_module *module, nacre_tensor *x, nacre_tensor *y) {
     table *t = context;
-    if (t->failed || (module->child_count > 0 && module->parameter_count == 0)) {
+    if (t->failed || (module->child_count > 0 && module->entry_count == 0)) {
         return;
     }
     if (!y) {

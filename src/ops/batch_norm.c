@@ -214,7 +214,7 @@ const nacre_op nacre_op_batch_norm_backward = {
 /* ---- public ---- */
 
 /* The last error, as every result that was asked for. */
-static nacre_tensor *refused(const nacre_batch_norm_options *o) {
+static nacre_tensor *refused(const nacre_f_batch_norm_options *o) {
     nacre_tensor *error = nacre_error_tensor();
     if (o->batch_mean) *o->batch_mean = error;
     if (o->batch_var) *o->batch_var = error;
@@ -222,7 +222,7 @@ static nacre_tensor *refused(const nacre_batch_norm_options *o) {
 }
 
 /* With given statistics: element by element, checked as the op is. */
-static nacre_tensor *with_statistics(const nacre_batch_norm_options *o, const char *file,
+static nacre_tensor *with_statistics(const nacre_f_batch_norm_options *o, const char *file,
                                      int line) {
     nacre_inference inference = {
         .op = &nacre_op_batch_norm, .inputs = 5, .file = file, .line = line};
@@ -247,8 +247,9 @@ static nacre_tensor *with_statistics(const nacre_batch_norm_options *o, const ch
     return y;
 }
 
-nacre_tensor *nacre_f_batch_norm_at(const nacre_batch_norm_options *o, const char *file, int line) {
-    nacre_batch_norm_options options = {0};
+nacre_tensor *nacre_f_batch_norm_at(const nacre_f_batch_norm_options *o, const char *file,
+                                    int line) {
+    nacre_f_batch_norm_options options = {0};
     if (!nacre_options_take(&options, sizeof options, o, "batch_norm", file, line))
         return nacre_error_tensor();
     if (options.epsilon == 0) options.epsilon = 1e-5;

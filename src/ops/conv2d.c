@@ -396,9 +396,9 @@ const nacre_op nacre_op_conv2d_backward_weight = {
 
 /* ---- public ---- */
 
-nacre_tensor *nacre_f_conv2d_at(const nacre_conv2d_options *o, const char *file, int line) {
+nacre_tensor *nacre_f_conv2d_at(const nacre_f_conv2d_options *o, const char *file, int line) {
     const nacre_op *op = &nacre_op_conv2d;
-    nacre_conv2d_options options = {0};
+    nacre_f_conv2d_options options = {0};
     if (!nacre_options_take(&options, sizeof options, o, op->name, file, line))
         return nacre_error_tensor();
     nacre_recording recording = {.op = op,

@@ -326,9 +326,9 @@ const nacre_op nacre_op_avg_pool2d_backward = {
 
 /* ---- public ---- */
 
-static nacre_tensor *pool_options(const nacre_op *op, const nacre_pool2d_options *o,
+static nacre_tensor *pool_options(const nacre_op *op, const nacre_f_pool2d_options *o,
                                   const char *file, int line) {
-    nacre_pool2d_options options = {0};
+    nacre_f_pool2d_options options = {0};
     if (!nacre_options_take(&options, sizeof options, o, op->name, file, line))
         return nacre_error_tensor();
     nacre_recording recording = {
@@ -341,10 +341,10 @@ static nacre_tensor *pool_options(const nacre_op *op, const nacre_pool2d_options
     return nacre_record_one(&recording);
 }
 
-nacre_tensor *nacre_f_max_pool2d_at(const nacre_pool2d_options *o, const char *file, int line) {
+nacre_tensor *nacre_f_max_pool2d_at(const nacre_f_pool2d_options *o, const char *file, int line) {
     return pool_options(&nacre_op_max_pool2d, o, file, line);
 }
 
-nacre_tensor *nacre_f_avg_pool2d_at(const nacre_pool2d_options *o, const char *file, int line) {
+nacre_tensor *nacre_f_avg_pool2d_at(const nacre_f_pool2d_options *o, const char *file, int line) {
     return pool_options(&nacre_op_avg_pool2d, o, file, line);
 }

@@ -286,11 +286,12 @@ static nacre_named *list_state(const nacre_optimizer *optimizer, size_t *count) 
     if (!entries) {
         return NULL;
     }
-    entries[0] = (nacre_named){"step", optimizer->step};
+    entries[0] = (nacre_named){.name = "step", .tensor = optimizer->step};
     for (size_t i = 0; i < optimizer->count; i++) {
         const nacre_slot *slot = &optimizer->slots[i];
         for (size_t k = 0; k < states; k++) {
-            entries[1 + i * states + k] = (nacre_named){slot->names[k + 1], slot->state[k]};
+            entries[1 + i * states + k] =
+                (nacre_named){.name = slot->names[k + 1], .tensor = slot->state[k]};
         }
     }
     return entries;

@@ -147,6 +147,39 @@ static void autograd_and_backward_by_hand_agree(void **state) {
         NACRE_SHAPE(5, 28, 28));
 }
 
+/* In training mode; batch norm in both. */
+static void layers_of_images_agree_both_ways(void **state) {
+    (void)state;
+    nacre_shape shape = NACRE_SHAPE(3, 4, 6, 5);
+    check_both_ways(nacre_conv2d(4, 3, {3, 2}), shape);
+    check_both_ways(nacre_conv2d(4, 3, {3, 2}, .no_bias = true), shape);
+    check_both_ways(nacre_conv2d(4, 6, {2, 2}, .stride = {2, 1}, .padding = {1, 0},
+                                 .dilation = {1, 2}, .groups = 2),
+                    shape);
+    check_both_ways(nacre_max_pool2d({2, 2}), shape);
+    check_both_ways(nacre_max_pool2d({3, 3}, .stride = {1, 2}, .padding = {1, 1}), shape);
+    check_both_ways(nacre_avg_pool2d({2, 3}, .stride = {1, 1}, .padding = {1, 0}), shape);
+    check_both_ways(nacre_global_avg_pool2d(), shape);
+    check_both_ways(nacre_batch_norm2d(4), shape);
+    nacre_module *norm = nacre_batch_norm2d(4);
+    nacre_module_set_mode(norm, NACRE_EVAL);
+    check_both_ways(norm, shape);
+    check_both_ways(nacre_residual(nacre_conv2d(4, 4, {1, 1}), NULL), shape);
+    check_both_ways(nacre_residual(nacre_conv2d(4, 5, {2, 2}, .stride = {2, 2}),
+                                   nacre_sequential(nacre_max_pool2d({2, 2}),
+                                                    nacre_conv2d(4, 5, {1, 1}, .padding = {0, 0}))),
+                    NACRE_SHAPE(3, 4, 6, 4));
+    nacre_module *block = nacre_residual(
+        nacre_sequential(nacre_conv2d(4, 4, {3, 3}, .padding = {1, 1}, .no_bias = true),
+                         nacre_batch_norm2d(4), nacre_relu(),
+                         nacre_conv2d(4, 4, {3, 3}, .padding = {1, 1}, .no_bias = true),
+                         nacre_batch_norm2d(4)),
+        NULL);
+    check_both_ways(
+        nacre_sequential(block, nacre_relu(), nacre_global_avg_pool2d(), nacre_linear(4, 2)),
+        shape);
+}
+
 /* A layer that brings a forward alone. */
 static nacre_tensor *square(nacre_module *module, void *self, nacre_tensor *x) {
     (void)module, (void)self;
@@ -191,6 +224,7 @@ int main(void) {
         cmocka_unit_test(relu_and_softmax_and_flatten_are_themselves),
         cmocka_unit_test(mlp_is_linear_and_relu_without_a_last_relu),
         cmocka_unit_test(autograd_and_backward_by_hand_agree),
+        cmocka_unit_test(layers_of_images_agree_both_ways),
         cmocka_unit_test(a_layer_without_backward_is_differentiated),
         cmocka_unit_test(gradients_of_two_backward_calls_add_up),
         cmocka_unit_test(a_gradient_of_the_wrong_shape_is_refused),

@@ -141,7 +141,7 @@ static void expect_refused(nacre_tensor *t, nacre_status status, const char *mes
     assert_int_equal(nacre_tensor_status(t), status);
 }
 
-static nacre_tensor *conv(nacre_conv2d_options o) {
+static nacre_tensor *conv(nacre_f_conv2d_options o) {
     o.size = sizeof o;
     return nacre_f_conv2d_at(&o, AT);
 }
@@ -151,55 +151,56 @@ static void convolutions_that_do_not_fit(void **state) {
     nacre_tensor *x = nacre_zeros(NACRE_SHAPE(2, 3, 5, 6)),
                  *w = nacre_zeros(NACRE_SHAPE(4, 3, 3, 3));
     expect_refused(
-        conv((nacre_conv2d_options){.input = w, .weight = nacre_zeros(NACRE_SHAPE(4, 3))}),
+        conv((nacre_f_conv2d_options){.input = w, .weight = nacre_zeros(NACRE_SHAPE(4, 3))}),
         NACRE_SHAPE_MISMATCH,
         "conv2d: weight is [4,3]: it must be [out, channels / groups, height, width], "
         "each at least 1 (train.c:42)");
     expect_refused(
-        conv((nacre_conv2d_options){.input = nacre_zeros(NACRE_SHAPE(3, 5, 6)), .weight = w}),
+        conv((nacre_f_conv2d_options){.input = nacre_zeros(NACRE_SHAPE(3, 5, 6)), .weight = w}),
         NACRE_SHAPE_MISMATCH,
         "conv2d: x is [3,5,6]: it must be [n, channels, height, width] with at least one "
         "channel, row and column (below 2^31) (train.c:42)");
     expect_refused(
-        conv((nacre_conv2d_options){.input = x, .weight = nacre_zeros(NACRE_SHAPE(4, 2, 3, 3))}),
+        conv((nacre_f_conv2d_options){.input = x, .weight = nacre_zeros(NACRE_SHAPE(4, 2, 3, 3))}),
         NACRE_SHAPE_MISMATCH,
         "conv2d: x is [2,3,5,6], weight is [4,2,3,3]: weight's second extent must be x's "
         "channels / groups, here 3 (train.c:42)");
     expect_refused(
-        conv((nacre_conv2d_options){.input = x, .weight = w, .groups = 2}), NACRE_INVALID_ARGUMENT,
+        conv((nacre_f_conv2d_options){.input = x, .weight = w, .groups = 2}),
+        NACRE_INVALID_ARGUMENT,
         "conv2d: 3 channels and 4 filters in 2 groups: both must be multiples of groups, "
         "which must be at least 1 (train.c:42)");
-    expect_refused(conv((nacre_conv2d_options){.input = x, .weight = w, .groups = -1}),
+    expect_refused(conv((nacre_f_conv2d_options){.input = x, .weight = w, .groups = -1}),
                    NACRE_INVALID_ARGUMENT,
                    "conv2d: 3 channels and 4 filters in -1 groups: both must be multiples of "
                    "groups, which must be at least 1 (train.c:42)");
-    expect_refused(conv((nacre_conv2d_options){.input = x, .weight = w, .dilation = {3, 1}}),
+    expect_refused(conv((nacre_f_conv2d_options){.input = x, .weight = w, .dilation = {3, 1}}),
                    NACRE_SHAPE_MISMATCH,
                    "conv2d: the height is 5, padded 5, and the kernel spans 7 (3, dilation 3): it "
                    "must be at least 1 and fit, all below 2^31; use a smaller kernel or more "
                    "padding (train.c:42)");
     expect_refused(
-        conv((nacre_conv2d_options){.input = x, .weight = w, .padding = {0, INT32_MAX}}),
+        conv((nacre_f_conv2d_options){.input = x, .weight = w, .padding = {0, INT32_MAX}}),
         NACRE_SHAPE_MISMATCH,
         "conv2d: the width is 6, padded 4294967300, and the kernel spans 3 (3, dilation "
         "1): it must be at least 1 and fit, all below 2^31; use a smaller kernel or more "
         "padding (train.c:42)");
-    expect_refused(conv((nacre_conv2d_options){.input = x, .weight = w, .stride = {1, -2}}),
+    expect_refused(conv((nacre_f_conv2d_options){.input = x, .weight = w, .stride = {1, -2}}),
                    NACRE_INVALID_ARGUMENT,
                    "conv2d: stride is 1x-2: height and width must be 0 to 2147483647 (train.c:42)");
     expect_refused(
-        conv((nacre_conv2d_options){.input = x, .weight = w, .padding = {INT64_C(1) << 31, 0}}),
+        conv((nacre_f_conv2d_options){.input = x, .weight = w, .padding = {INT64_C(1) << 31, 0}}),
         NACRE_INVALID_ARGUMENT,
         "conv2d: padding is 2147483648x0: height and width must be 0 to 2147483647 "
         "(train.c:42)");
-    expect_refused(
-        conv((nacre_conv2d_options){.input = x, .weight = w, .bias = nacre_zeros(NACRE_SHAPE(3))}),
-        NACRE_SHAPE_MISMATCH,
-        "conv2d: bias is [3], weight is [4,3,3,3]: bias must be [out], here [4] "
-        "(train.c:42)");
+    expect_refused(conv((nacre_f_conv2d_options){
+                       .input = x, .weight = w, .bias = nacre_zeros(NACRE_SHAPE(3))}),
+                   NACRE_SHAPE_MISMATCH,
+                   "conv2d: bias is [3], weight is [4,3,3,3]: bias must be [out], here [4] "
+                   "(train.c:42)");
     nacre_tensor *wide = nacre_zeros(NACRE_SHAPE(4, 3, 3, 3), .dtype = NACRE_F64);
     expect_refused(
-        conv((nacre_conv2d_options){.input = x, .weight = wide}), NACRE_DTYPE_MISMATCH,
+        conv((nacre_f_conv2d_options){.input = x, .weight = wide}), NACRE_DTYPE_MISMATCH,
         "conv2d: x is f32 [2,3,5,6], weight is f64 [4,3,3,3]: dtypes differ; convert one "
         "with nacre_cast (train.c:42)");
     expect_refused(nacre_f_conv2d_at(NULL, AT), NACRE_INVALID_ARGUMENT,
@@ -214,7 +215,7 @@ static void results_that_no_memory_holds(void **state) {
                                          NACRE_SHAPE(INT64_C(1) << 40, 1, 1, 1));
     nacre_tensor *w = nacre_zeros(NACRE_SHAPE(4, 1, 1, 1));
     expect_refused(
-        conv((nacre_conv2d_options){.input = x, .weight = w, .padding = {1 << 20, 1 << 20}}),
+        conv((nacre_f_conv2d_options){.input = x, .weight = w, .padding = {1 << 20, 1 << 20}}),
         NACRE_OUT_OF_MEMORY,
         "conv2d: the result would be [1099511627776,4,2097153,2097153], more elements than memory "
         "can hold; use smaller inputs (train.c:42)");
@@ -223,11 +224,11 @@ static void results_that_no_memory_holds(void **state) {
 static void pools_that_do_not_fit(void **state) {
     (void)state;
     nacre_tensor *x = nacre_zeros(NACRE_SHAPE(2, 3, 5, 6));
-    nacre_pool2d_options o = {.size = sizeof o, .input = x, .kernel = {2, 2}, .padding = {1, 2}};
+    nacre_f_pool2d_options o = {.size = sizeof o, .input = x, .kernel = {2, 2}, .padding = {1, 2}};
     expect_refused(nacre_f_max_pool2d_at(&o, AT), NACRE_INVALID_ARGUMENT,
                    "max_pool2d: padding is 1x2, the kernel 2x2: padding must be at most half the "
                    "kernel (train.c:42)");
-    o = (nacre_pool2d_options){.size = sizeof o, .input = x, .kernel = {2, 0}};
+    o = (nacre_f_pool2d_options){.size = sizeof o, .input = x, .kernel = {2, 0}};
     expect_refused(nacre_f_avg_pool2d_at(&o, AT), NACRE_SHAPE_MISMATCH,
                    "avg_pool2d: the width is 6, padded 6, and the kernel spans 0 (0, dilation 1): "
                    "it must be at least 1 and fit, all below 2^31; use a smaller kernel or more "
@@ -241,9 +242,9 @@ static void pools_that_do_not_fit(void **state) {
     expect_refused(nacre_f_max_pool2d_at(&o, AT), NACRE_INVALID_ARGUMENT,
                    "max_pool2d: kernel is 2x-7: height and width must be 0 to 2147483647 "
                    "(train.c:42)");
-    o = (nacre_pool2d_options){.size = sizeof o,
-                               .input = nacre_zeros(NACRE_SHAPE(1, 1, 2, 2), .dtype = NACRE_I32),
-                               .kernel = {2, 2}};
+    o = (nacre_f_pool2d_options){.size = sizeof o,
+                                 .input = nacre_zeros(NACRE_SHAPE(1, 1, 2, 2), .dtype = NACRE_I32),
+                                 .kernel = {2, 2}};
     expect_refused(nacre_f_max_pool2d_at(&o, AT), NACRE_DTYPE_MISMATCH,
                    "max_pool2d: x is i32 [1,1,2,2]: a floating dtype is needed; convert it with "
                    "nacre_cast, such as to NACRE_F32 (train.c:42)");
@@ -253,7 +254,7 @@ static void pools_that_do_not_fit(void **state) {
 static void norms_that_do_not_fit(void **state) {
     (void)state;
     nacre_tensor *x = nacre_zeros(NACRE_SHAPE(2, 3, 5)), *c = nacre_zeros(NACRE_SHAPE(3)), *mean;
-    nacre_batch_norm_options o = {
+    nacre_f_batch_norm_options o = {
         .size = sizeof o, .input = x, .weight = c, .bias = nacre_zeros(NACRE_SHAPE(5))};
     expect_refused(nacre_f_batch_norm_at(&o, AT), NACRE_SHAPE_MISMATCH,
                    "batch_norm: x is [2,3,5], bias is [5]: bias must be [channels], here [3] "

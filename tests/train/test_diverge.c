@@ -83,6 +83,37 @@ static void the_weights_are_those_of_the_last_finite_loss(void **state) {
     check_run(2000, 4, 257, 2, INFINITY);
 }
 
+/* Counts its training passes in a buffer. */
+static nacre_tensor *count_forward(nacre_module *module, void *self, nacre_tensor *x) {
+    (void)self;
+    if (nacre_module_mode(module) == NACRE_TRAIN && !nacre_module_recomputes()) {
+        nacre_tensor *count = nacre_module_buffer_at(module, 0);
+        nacre_assign(count, nacre_add_scalar(count, 1));
+    }
+    return x;
+}
+
+static void buffers_go_back_with_the_weights(void **state) {
+    (void)state;
+    const nacre_module_class counter = {
+        .size = sizeof counter, .name = "Counter", .forward = count_forward};
+    nacre_module *layer = nacre_module_new(&counter, NULL);
+    nacre_tensor *count = nacre_module_buffer(layer, "count", NACRE_SCALAR, NACRE_I64, 0);
+    nacre_dataset *set = poisoned(2000, 257 * 4, INFINITY);
+    nacre_model *model = nacre_model_new(
+        nacre_sequential(nacre_linear(TOY_IN, 8), layer, nacre_linear(8, TOY_CLASSES)),
+        nacre_cross_entropy(), nacre_adam(.lr = 0.001));
+    nacre_history *h =
+        nacre_fit(model, set, .epochs = 2, .batch_size = 4, .no_shuffle = true, .validation = set);
+    assert_non_null(h);
+    assert_int_equal(h->outcome, NACRE_FIT_DIVERGED);
+    assert_int_equal(h->steps, 256);
+    assert_true(nacre_item_i64(count) == 256);
+    nacre_history_free(h);
+    nacre_model_free(model);
+    nacre_dataset_free(set);
+}
+
 /* The first step of an epoch: the last finite loss is of the epoch before. */
 static bool poison_second_epoch(void *user, const nacre_epoch_report *report) {
     (void)report;
@@ -202,6 +233,7 @@ static void a_training_epoch_by_hand_reports_it_too(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_weights_are_those_of_the_last_finite_loss),
+        cmocka_unit_test(buffers_go_back_with_the_weights),
         cmocka_unit_test(the_first_step_of_an_epoch_goes_back_to_the_one_before),
         cmocka_unit_test(a_huge_rate_stops_with_finite_weights),
         cmocka_unit_test(the_first_op_and_its_layer_are_named),
