@@ -61,6 +61,21 @@ typedef struct nacre_explanation {
 NACRE_API nacre_explanation *nacre_explain(nacre_tensor *t);
 NACRE_API void nacre_explanation_free(nacre_explanation *explanation);
 
+/* A trace of the calling thread's evaluations, as a file that chrome://tracing and ui.perfetto.dev open
+   (Trace Event Format, JSON): each step of each replay with its kernel, shapes, time, GFLOP/s and GB/s; beside
+   it a row per thread of the pool: handed-off, busy, waiting for the end of a parallel region.
+
+   nacre_trace_begin checks that `path` can be written; nacre_trace_end, on the same thread, writes it, whole or
+   not at all. Memory is fixed (4 MB): of more than 65,536 events the newest are kept, and the file says how many
+   were dropped. Evaluations on other threads are not traced. One trace at a time: else NACRE_INVALID_STATE.
+
+       nacre_trace_begin("step.json");
+       ... a few training steps ...
+       nacre_trace_end();
+*/
+NACRE_API nacre_status nacre_trace_begin(const char *path);
+NACRE_API nacre_status nacre_trace_end(void);
+
 #ifdef __cplusplus
 }
 #endif

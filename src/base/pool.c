@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/trace.h"
 
 #include <errno.h>
 #include <nacre/system.h>
@@ -47,10 +48,12 @@ static struct {
     nacre_task *task;
     void *context;
     unsigned shares;
+    bool traced;
 } shared;
 
 static _Alignas(LINE_BYTES) _Atomic uint32_t joined; /* generation whose last worker has left */
 static share shares[MOST_THREADS];
+static nacre_trace_span spans[MOST_THREADS]; /* of the job at hand, if it is traced */
 
 /* Held by the one caller that uses the pool; guards what follows but `wanted`. */
 static _Alignas(LINE_BYTES) atomic_bool busy;
@@ -75,12 +78,22 @@ static bool take_index(share *s, size_t *index) {
     return *index < end;
 }
 
-static void work(unsigned first) {
+/* How many tasks it ran. */
+static size_t work(unsigned first) {
     unsigned count = shared.shares;
+    size_t done = 0;
     for (unsigned i = 0; i < count; i++) {
         share *s = &shares[(first + i) % count];
-        for (size_t index; take_index(s, &index);) shared.task(shared.context, index);
+        for (size_t index; take_index(s, &index); done++) shared.task(shared.context, index);
     }
+    return done;
+}
+
+static void work_traced(unsigned number) {
+    nacre_trace_span *span = &spans[number];
+    span->begin = nacre_clock_ns();
+    span->tasks = work(number % shared.shares);
+    span->end = nacre_clock_ns();
 }
 
 /* --- a worker --- */
@@ -141,14 +154,18 @@ static void *run_worker(void *argument) {
         gate = enter(gate);
         if (!gate) continue;
         seen = gate & GENERATION;
-        work(number % shared.shares);
+        if (shared.traced) {
+            work_traced(number);
+        } else {
+            work(number % shared.shares);
+        }
         leave();
     }
 }
 
 /* --- the caller --- */
 
-static void open_gate(size_t count, nacre_task *task, void *context) {
+static void open_gate(size_t count, nacre_task *task, void *context, bool traced) {
     size_t participants = (size_t)workers + 1 < count ? (size_t)workers + 1 : count;
     size_t each = count / participants, longer = count % participants, next = 0;
     for (size_t i = 0; i < participants; i++) {
@@ -159,6 +176,7 @@ static void open_gate(size_t count, nacre_task *task, void *context) {
     shared.task = task;
     shared.context = context;
     shared.shares = (unsigned)participants;
+    shared.traced = traced;
     uint32_t before = atomic_load_explicit(&shared.gate, memory_order_relaxed);
     atomic_exchange(&shared.gate, ((before & GENERATION) + ONE_GENERATION) | OPEN);
     int asleep = (int)atomic_load(&shared.sleepers), awake = workers - asleep;
@@ -283,14 +301,27 @@ nacre_status nacre_set_threads(int count) {
         "set_threads: an evaluation is running on the pool: call it between evaluations");
 }
 
+/* The workers' spans are seen here since each left the job before its gate closed. */
+static void run_traced(size_t count, nacre_task *task, void *context) {
+    for (int i = 0; i <= workers; i++) spans[i].tasks = 0;
+    uint64_t begin = nacre_clock_ns();
+    open_gate(count, task, context, true);
+    work_traced(0);
+    close_gate();
+    uint64_t end = nacre_clock_ns();
+    for (int i = 0; i <= workers; i++) nacre_trace_add_part(i, begin, &spans[i], end);
+}
+
 /* false when the pool is in use or has no worker: nothing has run then. */
 static bool run_on_pool(size_t count, nacre_task *task, void *context) {
     if (nacre_threads() == 1) return false;
     if (atomic_exchange_explicit(&busy, true, memory_order_acquire)) return false;
     if (workers == 0 && !start_failed) start_workers(atomic_load(&wanted) - 1);
     bool runs = workers > 0;
-    if (runs) {
-        open_gate(count, task, context);
+    if (runs && nacre_trace_session()) {
+        run_traced(count, task, context);
+    } else if (runs) {
+        open_gate(count, task, context, false);
         work(0);
         close_gate();
     }
@@ -298,12 +329,21 @@ static bool run_on_pool(size_t count, nacre_task *task, void *context) {
     return runs;
 }
 
+static void run_inline(size_t count, nacre_task *task, void *context, bool traced) {
+    uint64_t begin = traced ? nacre_clock_ns() : 0;
+    for (size_t i = 0; i < count; i++) task(context, i);
+    if (traced && count > 0) {
+        nacre_trace_span span = {.begin = begin, .end = nacre_clock_ns(), .tasks = count};
+        nacre_trace_add_part(0, begin, &span, span.end);
+    }
+}
+
 void nacre_parallel(size_t count, nacre_task *task, void *context) {
     bool nested = inside_task;
     unsigned long long mode = nacre_fp_enter();
     inside_task = true;
     if (nested || count <= 1 || !run_on_pool(count, task, context)) {
-        for (size_t i = 0; i < count; i++) task(context, i);
+        run_inline(count, task, context, !nested && nacre_trace_session());
     }
     inside_task = nested;
     nacre_fp_restore(mode);

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/peak.h"
+#include "cli/signals.h"
 #include "cli/synthetic.h"
 
 #include <inttypes.h>
@@ -14,11 +15,12 @@
 typedef struct bench {
     int64_t batch_size, threads;
     double seconds;
+    const char *trace;
     bool json;
 } bench;
 
 #define AT(member) offsetof(bench, member)
-enum { BATCH_SIZE, THREADS, SECONDS, JSON };
+enum { BATCH_SIZE, THREADS, SECONDS, TRACE, JSON };
 static const nacre_cli_option options[] = {
     [BATCH_SIZE] = {.name = "batch-size",
                     .kind = NACRE_CLI_INTEGER,
@@ -41,6 +43,11 @@ static const nacre_cli_option options[] = {
                  .help = "how long to measure",
                  .low = 0,
                  .high = 3600},
+    [TRACE] = {.name = "trace",
+               .kind = NACRE_CLI_STRING,
+               .offset = AT(trace),
+               .value = "FILE",
+               .help = "write a Chrome trace of the last steps: chrome://tracing"},
     [JSON] = {.name = "json",
               .kind = NACRE_CLI_SWITCH,
               .offset = AT(json),
@@ -78,7 +85,8 @@ static int compare_floats(const void *a, const void *b) {
 static nacre_status run_slice(nacre_cli_synthetic *synthetic, double seconds, measurement *m) {
     uint64_t end = nacre_clock_ns() + (uint64_t)(seconds * 1e9);
     size_t taken = 0;
-    while (m->count < MOST_STEPS && (nacre_clock_ns() < end || taken < LEAST_STEPS / SLICES)) {
+    while (m->count < MOST_STEPS && !nacre_cli_signal() &&
+           (nacre_clock_ns() < end || taken < LEAST_STEPS / SLICES)) {
         uint64_t begin = nacre_clock_ns();
         nacre_status status = nacre_cli_synthetic_step(synthetic);
         if (status != NACRE_OK) {
@@ -106,10 +114,25 @@ static nacre_status measure(nacre_cli_synthetic *synthetic, double seconds, meas
         status = run_slice(synthetic, seconds / SLICES, m);
         m->peak_gflops = fmax(m->peak_gflops, nacre_cli_peak_gflops());
     }
-    if (status == NACRE_OK) {
+    if (status == NACRE_OK && m->count > 0) { /* else interrupted */
         qsort(m->microseconds, m->count, sizeof *m->microseconds, compare_floats);
         m->least = m->microseconds[0];
         m->median = m->microseconds[m->count / 2];
+    }
+    return status;
+}
+
+/* A trace is slower by what it writes down: the figures are those of a traced step. */
+static nacre_status measure_traced(nacre_cli_synthetic *synthetic, const bench *values,
+                                   measurement *m) {
+    if (!values->trace) {
+        return measure(synthetic, values->seconds, m);
+    }
+    nacre_status status = nacre_trace_begin(values->trace);
+    if (status == NACRE_OK) {
+        status = measure(synthetic, values->seconds, m);
+        nacre_status written = nacre_trace_end();
+        status = status == NACRE_OK ? written : status;
     }
     return status;
 }
@@ -146,7 +169,13 @@ static int run_bench(const nacre_cli_recipe *recipe, const bench *values) {
         status = nacre_cli_synthetic_make(recipe, values->batch_size, &synthetic);
     }
     if (status == NACRE_OK) {
-        status = measure(&synthetic, values->seconds, &m);
+        status = measure_traced(&synthetic, values, &m);
+    }
+    if (status == NACRE_OK && nacre_cli_signal()) {
+        nacre_cli_error("interrupted: nothing was printed");
+        nacre_cli_synthetic_free(&synthetic);
+        nacre_free(m.microseconds);
+        return 128 + nacre_cli_signal();
     }
     int code =
         status == NACRE_OK ? print_measurement(recipe, values, &m) : nacre_cli_library_error();
@@ -175,5 +204,6 @@ int nacre_cli_bench(int argc, char **argv) {
         NACRE_OK) {
         return nacre_cli_library_error();
     }
+    nacre_cli_signals_hold();
     return run_bench(recipe, &values);
 }

@@ -47,6 +47,8 @@ static const nacre_cli_option train_options[] = {
      "stop at this test accuracy, such as 0.98; 0: off", .low = 0, .high = 1, .configured = true},
     {"out", NACRE_CLI_STRING, AT(out), "DIR", "run folder, new or empty (default runs/RECIPE/TIME)",
      .configured = false},
+    {"trace", NACRE_CLI_STRING, AT(trace), "FILE",
+     "write a Chrome trace of the last plan steps: chrome://tracing", .configured = false},
     {"json", NACRE_CLI_SWITCH, AT(json), NULL, "one JSON object on stdout, nothing else",
      .configured = false},
     {"quiet", NACRE_CLI_SWITCH, AT(quiet), NULL, "no progress, no summary", .configured = false},

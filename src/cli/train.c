@@ -34,6 +34,7 @@ typedef struct training {
     outcome outcome;
     nacre_metrics test; /* of the weights that are saved */
     double train_loss;
+    bool tracing;
 } training;
 
 static int64_t steps_of(int64_t samples, int64_t batch) {
@@ -68,6 +69,11 @@ static bool on_epoch(void *user, const nacre_epoch_report *report) {
 
 static bool fit(training *run) {
     const nacre_cli_settings *values = &run->settings.values;
+    if (values->trace && nacre_trace_begin(values->trace) != NACRE_OK) {
+        nacre_cli_library_error();
+        return false;
+    }
+    run->tracing = values->trace != NULL;
     nacre_cli_progress_begin(&run->progress, &(nacre_cli_progress_options){
                                                  .quiet = values->quiet,
                                                  .verbose = values->verbose,
@@ -347,6 +353,10 @@ int nacre_cli_train(int argc, char **argv) {
     }
     nacre_cli_signals_hold();
     code = train(&run);
+    if (run.tracing && nacre_trace_end() != NACRE_OK) {
+        nacre_cli_library_error();
+        code = code == NACRE_CLI_DONE ? NACRE_CLI_FAILED : code;
+    }
     nacre_history_free(run.history);
     nacre_model_free(run.model);
     nacre_cli_data_close(&run.data);

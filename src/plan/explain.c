@@ -48,8 +48,9 @@ static double array_bytes(const nacre_array *array) {
     return count * (double)nacre_dtype_size(array->dtype);
 }
 
-static bool explain_step(const nacre_plan *plan, const nacre_work *work, const plan_step *step,
-                         nacre_plan_step *out) {
+bool nacre_explain_step(const nacre_plan *plan, const nacre_work *work, const plan_step *step,
+                        nacre_plan_step *out) {
+    *out = (nacre_plan_step){0};
     out->kernel = nacre_strdup(step->label);
     out->shapes = step_shapes(step);
     out->where = step_place(work, step);
@@ -82,7 +83,7 @@ nacre_explanation *nacre_explain_plan(const nacre_plan *plan, const nacre_planne
     bool ok = e->steps != NULL;
     e->count = ok ? count : 0;
     for (size_t i = 0; ok && i < count; i++) {
-        ok = explain_step(plan, &planner->work, &plan->steps[i], &e->steps[i]);
+        ok = nacre_explain_step(plan, &planner->work, &plan->steps[i], &e->steps[i]);
         e->flops += e->steps[i].flops;
         e->bytes += e->steps[i].bytes;
     }

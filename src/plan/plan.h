@@ -119,6 +119,8 @@ typedef struct nacre_plan {
     size_t arena_bytes, live_bound, variable_bytes;
     int fused;
     unsigned char **bases; /* scratch of a replay: start of each value's memory */
+    uint64_t traced;       /* session of the trace that names its steps */
+    int *trace_names;
 } nacre_plan;
 
 /* The thread's planner. */
@@ -175,6 +177,9 @@ nacre_plan *nacre_cache_find(nacre_planner *planner, const nacre_work *work, uin
 void nacre_cache_add(nacre_planner *planner, nacre_plan *plan);
 
 /* explain.c */
+/* Fills *out with strings of its own; false: no memory, and those that could be made are there. */
+bool nacre_explain_step(const nacre_plan *plan, const nacre_work *work, const plan_step *step,
+                        nacre_plan_step *out);
 nacre_explanation *nacre_explain_plan(const nacre_plan *plan, const nacre_planner *planner,
                                       const nacre_thread *thread);
 /* The calling thread's next evaluation is explained to *out (NULL: no memory) instead of run: it ends with

@@ -2,7 +2,9 @@
 #include "plan/replay.h"
 
 #include "base/cancel.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/trace.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -197,23 +199,35 @@ static nacre_status check_first(const nacre_plan *plan, const nacre_planner *pla
     return status;
 }
 
+static nacre_status run_step(const nacre_plan *plan, const nacre_planner *planner, int s) {
+    const plan_step *step = &plan->steps[s];
+    if (s <= plan->first_effect && nacre_cancelled()) {
+        return nacre_fail(NACRE_CANCELLED, "cancelled: nothing was changed");
+    }
+    if (step->check == CHECK_LATE) {
+        nacre_status status = check_indices(planner, step);
+        if (status != NACRE_OK) {
+            return status;
+        }
+    }
+    step->call->run(step->call, planner->arena.base + step->scratch_offset);
+    return plan->watch ? watch(plan, planner, step) : NACRE_OK;
+}
+
 nacre_status nacre_replay_run(nacre_plan *plan, nacre_planner *planner) {
+    uint64_t session = nacre_trace_session();
+    bool traced = session && nacre_replay_trace_names(plan, planner, session);
+    uint64_t begin = traced ? nacre_clock_ns() : 0;
     nacre_status status = check_first(plan, planner);
     for (int s = 0; status == NACRE_OK && s < plan->step_count; s++) {
-        plan_step *step = &plan->steps[s];
-        if (s <= plan->first_effect && nacre_cancelled()) {
-            return nacre_fail(NACRE_CANCELLED, "cancelled: nothing was changed");
+        uint64_t step_begin = traced ? nacre_clock_ns() : 0;
+        status = run_step(plan, planner, s);
+        if (traced) {
+            nacre_replay_trace_step(plan, s, step_begin);
         }
-        if (step->check == CHECK_LATE) {
-            status = check_indices(planner, step);
-            if (status != NACRE_OK) {
-                break;
-            }
-        }
-        step->call->run(step->call, planner->arena.base + step->scratch_offset);
-        if (plan->watch) {
-            status = watch(plan, planner, step);
-        }
+    }
+    if (traced) {
+        nacre_replay_trace_all(plan, begin);
     }
     return status;
 }
