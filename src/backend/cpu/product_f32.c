@@ -319,10 +319,18 @@ static void compute_task(void *context, size_t index) {
     const job *j = context;
     nacre_group_buffers buffers;
     if (j->finish == FINISH_PROGRAM) nacre_group_scalars(j->group, &buffers);
-    int64_t i = (int64_t)index, part = i % j->parts;
-    i /= j->parts;
-    int64_t panel_part = i % panel_parts(j);
-    i /= panel_parts(j);
+    int64_t i = (int64_t)index, part, panel_part;
+    if (j->turned) {
+        panel_part = i % panel_parts(j);
+        i /= panel_parts(j);
+        part = i % j->parts;
+        i /= j->parts;
+    } else {
+        part = i % j->parts;
+        i /= j->parts;
+        panel_part = i % panel_parts(j);
+        i /= panel_parts(j);
+    }
     int64_t sweep = i % j->sweeps, batch = j->batch + i / j->sweeps;
 
     int64_t first = part_first(j->tiles, j->sweeps, sweep);
