@@ -23,17 +23,25 @@
 #define NACRE_GEMM_MAX_ROWS 14
 #define NACRE_GEMM_MAX_COLUMNS 32
 
+/* What becomes of a tile's sums: y > 0 ? sum : 0 with y as mask, c_row apart; or + bias where there is one, then
+   max(., 0) if relu. c may be the mask. */
+typedef struct nacre_gemm_finish {
+    const float *bias, *mask;
+    bool relu;
+} nacre_gemm_finish;
+
 /* c[r * c_row + j] = sum over k of A[r, k] b[k * b_row + j], r < rows, j < columns of the panel.
-   strided: A[r, k] = a[r * a_step + k]; adjacent: A[r, k] = a[r + k * a_step]. */
+   finished as `finish` says (NULL: not at all). strided: A[r, k] = a[r * a_step + k]; adjacent: A[r, k] = a[r + k * a_step]. */
 typedef void nacre_gemm_tile(int rows, int64_t depth, const float *a, int64_t a_step,
-                             const float *b, int64_t b_row, float *c, int64_t c_row);
+                             const float *b, int64_t b_row, float *c, int64_t c_row,
+                             const nacre_gemm_finish *finish);
 
 typedef struct nacre_gemm_kernels {
     int rows;    /* of the largest tile */
     int columns; /* of a panel of B */
     int narrow;  /* of the last panel where no more are left */
     nacre_gemm_tile *strided, *adjacent, *strided_narrow, *adjacent_narrow;
-    /* From the finished tile (rows of `columns` or `narrow` floats, c_row apart) to the output:
+    /* The same for tiles that lie elsewhere first: from one (rows of `columns` or `narrow` floats, c_row apart) to the output:
        out = c + bias (bias may be NULL), then max(out, 0) if relu; out = y > 0 ? c : 0. y may be out. */
     void (*finish_bias)(int rows, int width, const float *c, int64_t c_row, const float *bias,
                         bool relu, float *out, int64_t out_row);

@@ -264,7 +264,7 @@ typedef struct panel_view {
     const float *b;
     int64_t b_row, column;
     int columns, width;
-    bool plain; /* tiles go straight to the output */
+    bool direct; /* tiles go straight to the output */
 } panel_view;
 
 static panel_view view_panel(const job *j, int64_t batch, int64_t panel) {
@@ -281,8 +281,7 @@ static panel_view view_panel(const job *j, int64_t batch, int64_t panel) {
         v.multiply = adjacent ? gemm->adjacent_narrow : gemm->strided_narrow;
     else
         v.multiply = adjacent ? gemm->adjacent : gemm->strided;
-    v.plain =
-        j->finish == FINISH_BIAS && !j->bias && !j->relu && v.width == v.columns && !j->turned;
+    v.direct = j->finish != FINISH_PROGRAM && v.width == v.columns && !j->turned;
     return v;
 }
 
@@ -293,12 +292,16 @@ static void compute_tile(const job *j, nacre_group_buffers *buffers, const panel
     int rows = tile_height(j, tile);
     const float *a = j->pack_a ? packed_tile(j, batch, tile) : a_batch + first * p->a_row;
     int64_t a_step = j->pack_a ? j->tile_pitch : p->a_k != 1 ? p->a_k : p->a_row;
-    if (v->plain) {
-        v->multiply(rows, p->k, a, a_step, v->b, v->b_row, j->out + row * p->n + v->column, p->n);
+    if (v->direct) {
+        int64_t at = row * p->n + v->column;
+        nacre_gemm_finish how = {.bias = j->bias ? j->bias + v->column : NULL,
+                                 .mask = j->finish == FINISH_MASK ? j->mask + at : NULL,
+                                 .relu = j->relu};
+        v->multiply(rows, p->k, a, a_step, v->b, v->b_row, j->out + at, p->n, &how);
         return;
     }
     float c[NACRE_GEMM_MAX_ROWS * NACRE_GEMM_MAX_COLUMNS];
-    v->multiply(rows, p->k, a, a_step, v->b, v->b_row, c, v->columns);
+    v->multiply(rows, p->k, a, a_step, v->b, v->b_row, c, v->columns, NULL);
     if (!j->turned) {
         finish_block(j, buffers, c, v->columns, row, v->column, rows, v->width);
         return;

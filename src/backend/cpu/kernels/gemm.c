@@ -19,15 +19,38 @@
 
 /* ---- tiles ---- */
 
+/* The sums on their way out of the registers. A branch for all of them: they fill the registers. */
+INLINE void finish(const int rows, const int vecs, vec sum[TILE_ROWS][TILE_VECS],
+                   const nacre_gemm_finish *how, float *c, int64_t c_row) {
+    if (how && how->mask) {
+        const float *y = how->mask;
+        EACH (r, rows)
+            EACH (v, vecs) {
+                const mask positive = vec_less(vec_zero(), vec_load(y + r * c_row + v * LANES));
+                vec_store(c + r * c_row + v * LANES, vec_select(positive, sum[r][v], vec_zero()));
+            }
+        return;
+    }
+    if (how && how->bias) {
+        vec bias[TILE_VECS];
+        EACH (v, vecs) bias[v] = vec_load(how->bias + v * LANES);
+        EACH (r, rows)
+            EACH (v, vecs) sum[r][v] = vec_add(sum[r][v], bias[v]);
+    }
+    if (how && how->relu)
+        EACH (r, rows)
+            EACH (v, vecs) sum[r][v] = vec_max(vec_zero(), sum[r][v]);
+    EACH (r, rows)
+        EACH (v, vecs) vec_store(c + r * c_row + v * LANES, sum[r][v]);
+}
+
 /* Only ever called with constants for rows, vecs and adjacent. */
 INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_t depth,
                      const float *a, int64_t a_step, const float *b, int64_t b_row, float *c,
-                     int64_t c_row) {
-    vec total[TILE_ROWS][TILE_VECS];
-    int64_t chunk = 0;
-    do {
+                     int64_t c_row, const nacre_gemm_finish *how) {
+    vec sum[TILE_ROWS][TILE_VECS], total[TILE_ROWS][TILE_VECS];
+    for (int64_t chunk = 0;;) {
         const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth - chunk : NACRE_GEMM_CHUNK;
-        vec sum[TILE_ROWS][TILE_VECS];
         EACH (r, rows)
             EACH (v, vecs) sum[r][v] = vec_zero();
         for (int64_t k = 0; k < end; k++) {
@@ -40,18 +63,21 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
             a += adjacent ? a_step : 1;
             b += b_row;
         }
-        EACH (r, rows)
-            EACH (v, vecs) total[r][v] = chunk ? vec_add(total[r][v], sum[r][v]) : sum[r][v];
+        if (chunk)
+            EACH (r, rows)
+                EACH (v, vecs) sum[r][v] = vec_add(total[r][v], sum[r][v]);
         chunk += NACRE_GEMM_CHUNK;
-    } while (chunk < depth);
-    EACH (r, rows)
-        EACH (v, vecs) vec_store(c + r * c_row + v * LANES, total[r][v]);
+        if (chunk >= depth) break;
+        EACH (r, rows)
+            EACH (v, vecs) total[r][v] = sum[r][v];
+    }
+    finish(rows, vecs, sum, how, c, c_row);
 }
 
 /* One jump to the row count's own code. */
 #define ROWS_CASE(rows, vecs, adjacent)                                                            \
     case rows:                                                                                     \
-        multiply(rows, vecs, adjacent, depth, a, a_step, b, b_row, c, c_row);                      \
+        multiply(rows, vecs, adjacent, depth, a, a_step, b, b_row, c, c_row, how);                 \
         break;
 #if TILE_ROWS == 14
 #define MORE_ROWS(vecs, adjacent)                                                                  \
@@ -68,7 +94,7 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
 #endif
 #define TILE(name, vecs, adjacent)                                                                 \
     static void name(int rows, int64_t depth, const float *a, int64_t a_step, const float *b,      \
-                     int64_t b_row, float *c, int64_t c_row) {                                     \
+                     int64_t b_row, float *c, int64_t c_row, const nacre_gemm_finish *how) {       \
         switch (rows) {                                                                            \
             ROWS_CASE(1, vecs, adjacent)                                                           \
             ROWS_CASE(2, vecs, adjacent)                                                           \
