@@ -93,6 +93,10 @@ NACRE_API nacre_tensor *nacre_index_at(nacre_tensor *a, const char *index, const
 NACRE_API nacre_tensor *nacre_broadcast_to_at(nacre_tensor *a, nacre_shape shape, const char *file,
                                               int line);
 
+/* Joins `count` tensors of one dtype along `axis`; their other extents must be equal. */
+NACRE_API nacre_tensor *nacre_concat_at(nacre_tensor *const *tensors, size_t count, int axis,
+                                        const char *file, int line);
+
 /* ---- element-wise ---- */
 
 /* X(name): nacre_<name>(a, b) with broadcasting; comparisons give bool. */
@@ -256,6 +260,12 @@ NACRE_API nacre_tensor *nacre_f_mse_at(nacre_tensor *prediction, nacre_tensor *t
    An index outside [0, n) fails the evaluation before its first effect. */
 NACRE_API nacre_tensor *nacre_gather_at(nacre_tensor *table, nacre_tensor *indices,
                                         const char *file, int line);
+/* The same as a layer has it: rows of weight [n, features] at indices [...] -> [..., features]. */
+NACRE_API nacre_tensor *nacre_f_embedding_at(nacre_tensor *indices, nacre_tensor *weight,
+                                             const char *file, int line);
+/* Each element 0 with probability p, else a / (1 - p) (Srivastava et al. 2014); the mask is the thread's next
+   draw. p in [0, 1]. For training: a layer leaves it out in inference. */
+NACRE_API nacre_tensor *nacre_f_dropout_at(nacre_tensor *a, double p, const char *file, int line);
 /* indices [...] -> [..., classes] of `dtype`, 1 at the index and 0 elsewhere. */
 NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes, nacre_dtype dtype,
                                          const char *file, int line);
@@ -293,6 +303,8 @@ NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes,
     nacre_slice_at((a), (axis), (start), (stop), (step), __FILE__, __LINE__)
 #define nacre_index(a, text) nacre_index_at((a), (text), __FILE__, __LINE__)
 #define nacre_broadcast_to(a, ...) nacre_broadcast_to_at((a), __VA_ARGS__, __FILE__, __LINE__)
+#define nacre_concat(tensors, count, axis)                                                         \
+    nacre_concat_at((tensors), (count), (axis), __FILE__, __LINE__)
 #define nacre_add(a, b) nacre_add_at((a), (b), __FILE__, __LINE__)
 #define nacre_sub(a, b) nacre_sub_at((a), (b), __FILE__, __LINE__)
 #define nacre_mul(a, b) nacre_mul_at((a), (b), __FILE__, __LINE__)
@@ -338,6 +350,9 @@ NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes,
     nacre_f_cross_entropy_at((logits), (target), __FILE__, __LINE__)
 #define nacre_f_mse(prediction, target) nacre_f_mse_at((prediction), (target), __FILE__, __LINE__)
 #define nacre_gather(table, indices) nacre_gather_at((table), (indices), __FILE__, __LINE__)
+#define nacre_f_embedding(indices, weight)                                                         \
+    nacre_f_embedding_at((indices), (weight), __FILE__, __LINE__)
+#define nacre_f_dropout(a, p) nacre_f_dropout_at((a), (p), __FILE__, __LINE__)
 #define nacre_one_hot(indices, classes, dtype)                                                     \
     nacre_one_hot_at((indices), (classes), (dtype), __FILE__, __LINE__)
 #endif

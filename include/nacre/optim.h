@@ -85,6 +85,9 @@ typedef struct nacre_adam_options {
     double weight_decay; /* decoupled; default 0 */
 } nacre_adam_options;
 NACRE_API nacre_optimizer *nacre_adam_at(const nacre_adam_options *options);
+/* AdamW (Loshchilov and Hutter 2019): the same with a weight_decay of 0.01 where none is given; NACRE_ZERO for
+   none. */
+NACRE_API nacre_optimizer *nacre_adamw_at(const nacre_adam_options *options);
 
 /* Where 0 means "default" and 0 itself is meant. */
 #define NACRE_ZERO (-0.0)
@@ -121,6 +124,8 @@ NACRE_API nacre_status nacre_optimizer_load_state(nacre_optimizer *optimizer,
     nacre_sgd_at(&(nacre_sgd_options){.size = sizeof(nacre_sgd_options), __VA_ARGS__})
 #define nacre_adam(...)                                                                            \
     nacre_adam_at(&(nacre_adam_options){.size = sizeof(nacre_adam_options), __VA_ARGS__})
+#define nacre_adamw(...)                                                                           \
+    nacre_adamw_at(&(nacre_adam_options){.size = sizeof(nacre_adam_options), __VA_ARGS__})
 #define nacre_onecycle(...)                                                                        \
     nacre_onecycle_at(                                                                             \
         &(nacre_onecycle_options){.size = sizeof(nacre_onecycle_options), __VA_ARGS__})

@@ -36,14 +36,20 @@ static uint64_t mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
-nacre_philox_block nacre_random_block(uint64_t seed, uint64_t stream, uint64_t step,
-                                      uint64_t block) {
+nacre_philox_start nacre_random_start(uint64_t seed, uint64_t stream, uint64_t step) {
     /* For one seed different streams have different keys, and the other way round. */
     uint64_t mixed = mix(seed + mix(stream + 0x9E3779B97F4A7C15u));
-    const uint32_t key[2] = {(uint32_t)mixed, (uint32_t)(mixed >> 32)};
-    const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)step,
-                                 (uint32_t)(step >> 32) ^ (uint32_t)(stream >> 32)};
-    return nacre_philox(counter, key);
+    return (nacre_philox_start){
+        .key = {(uint32_t)mixed, (uint32_t)(mixed >> 32)},
+        .high = {(uint32_t)step, (uint32_t)(step >> 32) ^ (uint32_t)(stream >> 32)}};
+}
+
+nacre_philox_block nacre_random_block(uint64_t seed, uint64_t stream, uint64_t step,
+                                      uint64_t block) {
+    nacre_philox_start start = nacre_random_start(seed, stream, step);
+    const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), start.high[0],
+                                 start.high[1]};
+    return nacre_philox(counter, start.key);
 }
 
 uint32_t nacre_random_u32(uint64_t seed, uint64_t stream, uint64_t step, uint64_t element) {

@@ -15,6 +15,11 @@ nacre_philox_block nacre_philox(const uint32_t counter[4], const uint32_t key[2]
    counter = {block low, block high, step low, step high ^ stream high}, key = seed mixed with stream */
 nacre_philox_block nacre_random_block(uint64_t seed, uint64_t stream, uint64_t step,
                                       uint64_t block);
+/* The key, and the upper two words of every counter, of stream (seed, stream, step). */
+typedef struct nacre_philox_start {
+    uint32_t key[2], high[2];
+} nacre_philox_start;
+nacre_philox_start nacre_random_start(uint64_t seed, uint64_t stream, uint64_t step);
 uint32_t nacre_random_u32(uint64_t seed, uint64_t stream, uint64_t step, uint64_t element);
 
 /* [0, 1) with 24 bits from one word; a double in [0, 1) with 53 bits from elements 2i and 2i + 1. */

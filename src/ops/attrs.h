@@ -12,6 +12,9 @@ enum { NACRE_PERMUTE_AXES };
 /* slice and unslice: element i along `axis` of the smaller one is start + i * step of the larger one. */
 enum { NACRE_SLICE_AXIS, NACRE_SLICE_STEP, NACRE_SLICE_START }; /* start: int slot */
 
+/* concat: axis in [0, ndim). */
+enum { NACRE_CONCAT_AXIS };
+
 /* sum, mean, max, min: bit set of axes (never "all" by omission), and whether they stay with extent 1. */
 enum { NACRE_REDUCE_AXES, NACRE_REDUCE_KEEPDIMS };
 /* argmax, argmin: one axis, or -1: index into the flattened input. */

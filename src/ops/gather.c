@@ -231,6 +231,19 @@ nacre_tensor *nacre_gather_at(nacre_tensor *table, nacre_tensor *indices, const 
     return nacre_record_binary(&nacre_op_gather, table, indices, file, line);
 }
 
+nacre_tensor *nacre_f_embedding_at(nacre_tensor *indices, nacre_tensor *weight, const char *file,
+                                   int line) {
+    nacre_shape shape = nacre_shape_of(weight);
+    if (nacre_usable(weight) && shape.ndim != 2) {
+        char text[NACRE_SHAPE_TEXT];
+        nacre_fail_at(NACRE_SHAPE_MISMATCH, file, line,
+                      "embedding: weight is %s: it must be [n, features]",
+                      nacre_shape_text(&shape, text));
+        return nacre_error_tensor();
+    }
+    return nacre_gather_at(weight, indices, file, line);
+}
+
 nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes, nacre_dtype dtype,
                                const char *file, int line) {
     nacre_recording recording = {.op = &nacre_op_one_hot,

@@ -61,6 +61,12 @@ UNARY(do_transpose, nacre_transpose(in[0], -2, -1))
 UNARY(do_slice, nacre_slice(in[0], 1, 1, 6, 2))
 UNARY(do_slice_first, nacre_slice(in[0], 0, 1, -1, 1))
 UNARY(do_slice_empty, nacre_slice(in[0], 0, 2, 2, 1))
+UNARY(do_concat, nacre_concat(in, 2, 1))
+UNARY(do_concat_first, nacre_concat(in, 3, 0))
+UNARY(do_concat_one, nacre_concat(in, 1, -1))
+UNARY(do_concat_many,
+      nacre_concat(((nacre_tensor *[]){in[0], in[1], in[0], in[1], in[1], in[0], in[1], in[0]}), 8,
+                   -2))
 UNARY(do_broadcast, nacre_broadcast_to(in[0], S(2, 3, 5)))
 UNARY(do_add, nacre_add(in[0], in[1]))
 UNARY(do_sub, nacre_sub(in[0], in[1]))
@@ -329,6 +335,14 @@ static const nacre_op_case cases[] = {
     {"slice", "empty", do_slice_empty, 1, {D(4, 3)}, {V}, ON_ALL, 0, 0},
     {"unslice", "", do_unslice, 1, {D(3, 4)}, {V}, ON_ALL, 2, 0},
     {"unslice", "empty", do_unslice, 1, {D(3, 0)}, {V}, ON_ALL, 0, 0},
+    {"concat", "", do_concat, 2, {D(3, 4), D(3, 2)}, {V, V}, ON_ALL, 2, 0},
+    {"concat", "first", do_concat_first, 3, {D(2, 3), D(1, 3), D(4, 3)}, {V, V, V}, ON_ALL, 2, 0},
+    {"concat", "middle", do_concat, 2, {D(2, 1, 3), D(2, 4, 3)}, {V, V}, ON_ALL, 2, 0},
+    {"concat", "one", do_concat_one, 1, {D(5)}, {V}, ON_ALL, 2, 0},
+    {"concat", "many", do_concat_many, 2, {D(2, 3), D(1, 3)}, {V, V}, ON_ALL, 2, 0},
+    {"concat", "odd", do_concat, 2, {D(37, 67, 5), D(37, 3, 5)}, {V, V}, ON_ALL, 0, 0},
+    {"concat", "empty part", do_concat, 2, {D(3, 0), D(3, 2)}, {V, V}, ON_ALL, 0, 0},
+    {"concat", "empty", do_concat, 2, {D(0, 3), D(0, 2)}, {V, V}, ON_ALL, 0, 0},
     {"broadcast_to", "", do_broadcast, 1, {D(3, 1)}, {V}, ON_ALL, 2, 0},
     {"broadcast_to", "scalar", do_broadcast, 1, {D0}, {V}, ON_ALL, 2, 0},
 

@@ -300,6 +300,8 @@ def transformers():
            rstd * (d - d.mean(-1, keepdims=True) - n * (d * n).mean(-1, keepdims=True)))
     golden("layer_norm_backward", "dweight", inputs, (dy * n).sum((0, 1)))
     golden("layer_norm_backward", "dbias", inputs, dy.sum((0, 1)))
+    c, d = values(3, 4), values(3, 2)
+    golden("concat", "", [c, d], np.concatenate([c, d], 1))
 
 
 def array(x):

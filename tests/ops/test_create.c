@@ -53,6 +53,20 @@ static void random_numbers_repeat_with_their_seed(void **state) {
     for (int k = 0; k < 7; k++) assert_true(a[k] == nacre_random_f64(5, 9, 0, (uint64_t)k));
 }
 
+/* Counts around the blocks and tasks of the fast kernel, and a draw and a stream of 64 bits. */
+static void uniform_numbers_are_those_of_their_definition(void **state) {
+    (void)state;
+    static double x[CHECK_ELEMENTS];
+    const uint64_t stream = 0xFEDCBA9876543210u;
+    nacre_seed(0x123456789ABCDEFu);
+    for (int64_t n = 0; n < 40000; n = n < 70 ? n + 1 : n * 3 + 1) {
+        values_of(nacre_rand(NACRE_SHAPE(n), .stream = stream), x);
+        for (int64_t k = 0; k < n; k++)
+            assert_true(x[k] ==
+                        (double)nacre_random_f32(0x123456789ABCDEFu, stream, 0, (uint64_t)k));
+    }
+}
+
 static void normal_numbers_are_normal(void **state) {
     (void)state;
     static double x[CHECK_ELEMENTS];
@@ -98,6 +112,7 @@ int main(void) {
         on_both(constants_are_what_was_asked_for),
         on_both(ranges_have_the_elements_of_numpy),
         on_both(random_numbers_repeat_with_their_seed),
+        on_both(uniform_numbers_are_those_of_their_definition),
         on_both(normal_numbers_are_normal),
         on_both(drawing_twice_in_one_evaluation_draws_twice),
         on_both(data_is_copied_and_bool_is_0_or_1),

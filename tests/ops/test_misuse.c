@@ -78,6 +78,30 @@ static void norms_and_gelu_refuse_what_does_not_fit(void **state) {
                    "such as to NACRE_F32 (train.c:42)");
 }
 
+static void tensors_that_cannot_be_joined(void **state) {
+    (void)state;
+    nacre_tensor *a = f32(NACRE_SHAPE(2, 3));
+    nacre_tensor *pair[] = {a, f32(NACRE_SHAPE(2, 4))}, *none[] = {a, NULL};
+    expect_refused(nacre_concat_at(pair, 2, 0, AT), NACRE_SHAPE_MISMATCH,
+                   "concat: tensor 0 is [2,3], tensor 1 is [2,4]: only the extents along axis 0 "
+                   "may differ (train.c:42)");
+    expect_refused(nacre_concat_at(pair, 2, 2, AT), NACRE_INVALID_ARGUMENT,
+                   "concat: axis 2 is out of range for a of shape [2,3]: use -2 to 1 (train.c:42)");
+    expect_refused(nacre_concat_at(none, 2, 0, AT), NACRE_INVALID_ARGUMENT,
+                   "concat: tensor 1 of 2 is NULL (train.c:42)");
+    expect_refused(nacre_concat_at(NULL, 2, 0, AT), NACRE_INVALID_ARGUMENT,
+                   "concat: the list is NULL (train.c:42)");
+    expect_refused(nacre_concat_at(pair, 0, 0, AT), NACRE_INVALID_ARGUMENT,
+                   "concat: no tensors: give at least one (train.c:42)");
+    pair[1] = zeros(NACRE_SHAPE(2, 3), NACRE_F64);
+    expect_refused(nacre_concat_at(pair, 2, 0, AT), NACRE_DTYPE_MISMATCH,
+                   "concat: tensor 0 is f32 [2,3], tensor 1 is f64 [2,3]: dtypes differ; convert "
+                   "one with nacre_cast (train.c:42)");
+    pair[0] = f32(NACRE_SCALAR);
+    expect_refused(nacre_concat_at(pair, 1, 0, AT), NACRE_SHAPE_MISMATCH,
+                   "concat: a scalar has no axis to join along; reshape it to [1] (train.c:42)");
+}
+
 static void elementwise_inputs_that_do_not_fit(void **state) {
     (void)state;
     nacre_tensor *a = f32(NACRE_SHAPE(2, 3));
@@ -358,6 +382,7 @@ static void null_is_refused_by_every_op(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         on_both(products_that_do_not_fit),
+        on_both(tensors_that_cannot_be_joined),
         on_both(elementwise_inputs_that_do_not_fit),
         on_both(norms_and_gelu_refuse_what_does_not_fit),
         on_both(elementwise_inputs_that_do_not_fit),

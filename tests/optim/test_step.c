@@ -197,6 +197,7 @@ static void bad_options_stay_with_the_optimizer(void **state) {
         nacre_adam(.betas = {0.9, 1}),
         nacre_adam(.epsilon = -1),
         nacre_adam(.weight_decay = NAN),
+        nacre_adamw(.weight_decay = -1),
         nacre_sgd_at(NULL),
         nacre_optimizer_new(NULL, NULL, 1),
     };

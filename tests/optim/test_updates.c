@@ -62,6 +62,29 @@ static void updates_are_those_of_the_papers(void **state) {
     check_golden(nacre_sgd(.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01), golden_momentum);
     check_golden(nacre_adam(.lr = 0.05), golden_adam);
     check_golden(nacre_adam(.lr = 0.05, .betas = {0.8, 0.95}, .weight_decay = 0.1), golden_adamw);
+    check_golden(nacre_adamw(.lr = 0.05, .betas = {0.8, 0.95}, .weight_decay = 0.1), golden_adamw);
+    check_golden(nacre_adamw(.lr = 0.05, .weight_decay = NACRE_ZERO), golden_adam);
+}
+
+static void adamw_decays_by_a_hundredth_unless_told_otherwise(void **state) {
+    (void)state;
+    float weights[2][4];
+    for (int i = 0; i < 2; i++) {
+        nacre_module *module = one_parameter(start);
+        nacre_optimizer *optimizer =
+            i ? nacre_adam(.lr = 0.5, .weight_decay = 0.01) : nacre_adamw(.lr = 0.5);
+        assert_string_equal(nacre_optimizer_kind(optimizer), i ? "Adam" : "AdamW");
+        assert_int_equal(nacre_optimizer_bind(optimizer, module), NACRE_OK);
+        nacre_tensor *p = nacre_module_parameter_at(module, 0);
+        for (int k = 0; k < 3; k++) {
+            nacre_backward(nacre_sum(nacre_mul(p, p)));
+            assert_int_equal(nacre_step(optimizer), NACRE_OK);
+        }
+        assert_int_equal(nacre_copy_to(p, weights[i], sizeof weights[i]), NACRE_OK);
+        nacre_optimizer_free(optimizer);
+        nacre_module_free(module);
+    }
+    assert_memory_equal(weights[0], weights[1], sizeof weights[0]);
 }
 
 /* The first step of Adam is lr * sign(g), whatever g's size: by hand. */
@@ -148,6 +171,7 @@ static void linear_regression_finds_its_line(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(updates_are_those_of_the_papers),
+        cmocka_unit_test(adamw_decays_by_a_hundredth_unless_told_otherwise),
         cmocka_unit_test(adams_first_step_is_the_learning_rate),
         cmocka_unit_test(every_optimizer_finds_the_minimum_of_a_quadratic),
         cmocka_unit_test(linear_regression_finds_its_line),

@@ -168,6 +168,14 @@ typedef struct nacre_layer_norm_kernels {
                      const float *weight, float *dx, float *dweight, float *dbias);
 } nacre_layer_norm_kernels;
 
+/* ---- random numbers ---- */
+
+typedef struct nacre_random_kernels {
+    /* n numbers in [0, 1), from word 0 of `block` on: key and upper counter words of a nacre_philox_start. */
+    void (*uniform)(int64_t n, const uint32_t key[2], const uint32_t high[2], uint64_t block,
+                    float *out);
+} nacre_random_kernels;
+
 /* ---- optimiser updates ---- */
 
 /* Constants of one update, folded in double. */
@@ -266,6 +274,7 @@ typedef struct nacre_cpu_level {
     const nacre_reduce_kernels *reduce;
     const nacre_softmax_kernels *softmax;
     const nacre_layer_norm_kernels *layer_norm;
+    const nacre_random_kernels *random;
     const nacre_update_kernels *update;
     const nacre_conv_kernels *conv;
     const nacre_pool_kernels *pool;

@@ -11,6 +11,7 @@ extern const nacre_elementwise_kernels NACRE_AT_LEVEL(nacre_elementwise_kernels)
 extern const nacre_reduce_kernels NACRE_AT_LEVEL(nacre_reduce_kernels);
 extern const nacre_softmax_kernels NACRE_AT_LEVEL(nacre_softmax_kernels);
 extern const nacre_layer_norm_kernels NACRE_AT_LEVEL(nacre_layer_norm_kernels);
+extern const nacre_random_kernels NACRE_AT_LEVEL(nacre_random_kernels);
 extern const nacre_update_kernels NACRE_AT_LEVEL(nacre_update_kernels);
 extern const nacre_conv_kernels NACRE_AT_LEVEL(nacre_conv_kernels);
 extern const nacre_pool_kernels NACRE_AT_LEVEL(nacre_pool_kernels);
@@ -25,6 +26,7 @@ const nacre_cpu_level NACRE_AT_LEVEL(nacre_cpu_level) = {
     .reduce = &NACRE_AT_LEVEL(nacre_reduce_kernels),
     .softmax = &NACRE_AT_LEVEL(nacre_softmax_kernels),
     .layer_norm = &NACRE_AT_LEVEL(nacre_layer_norm_kernels),
+    .random = &NACRE_AT_LEVEL(nacre_random_kernels),
     .update = &NACRE_AT_LEVEL(nacre_update_kernels),
     .conv = &NACRE_AT_LEVEL(nacre_conv_kernels),
     .pool = &NACRE_AT_LEVEL(nacre_pool_kernels),
