@@ -249,6 +249,27 @@ NACRE_API nacre_tensor *nacre_f_log_softmax_at(nacre_tensor *a, int axis, const 
 NACRE_API nacre_tensor *nacre_f_layer_norm_at(nacre_tensor *x, nacre_tensor *weight,
                                               nacre_tensor *bias, double epsilon, const char *file,
                                               int line);
+typedef struct nacre_attention_options {
+    size_t size;
+    nacre_tensor *q, *k, *v;
+    int64_t heads; /* default 1; where the heads are an axis, that says how many */
+    bool causal;   /* query i looks at keys 0 .. i only; what is masked has no influence */
+    double scale;  /* default 1 / sqrt(width of a head); NACRE_ZERO for 0 */
+} nacre_attention_options;
+/* softmax(scale q k^T) v for each head (Vaswani et al. 2017), as PyTorch has it. q: [batch, heads, queries, c];
+   k, v: [batch, heads, keys, c] -> [batch, heads, queries, c].
+
+       nacre_tensor *y = nacre_f_scaled_dot_product_attention(q, k, v, .causal = true); */
+NACRE_API nacre_tensor *nacre_f_scaled_dot_product_attention_at(const nacre_attention_options *o,
+                                                                const char *file, int line);
+/* The same with the heads side by side, head i in columns [i c, (i + 1) c), as products make and take them. q:
+   [batch, queries, heads c]; k, v: [batch, keys, heads c] -> [batch, queries, heads c]. Slices of a wider array
+   cost no copy. Without k and v, q holds all three side by side, [batch, positions, 3 heads c], and so does its
+   gradient.
+
+       nacre_tensor *y = nacre_f_attention(nacre_f_linear(x, weight, bias), .heads = 4); */
+NACRE_API nacre_tensor *nacre_f_attention_at(const nacre_attention_options *o, const char *file,
+                                             int line);
 /* Mean over rows of -log softmax(logits)[target]. logits: [n, classes]; target: [n] indices (i64, i32
    or u8), or [n, classes] of logits' dtype (one-hot or probabilities). -> scalar. n = 0 is an error. */
 NACRE_API nacre_tensor *nacre_f_cross_entropy_at(nacre_tensor *logits, nacre_tensor *target,
@@ -346,6 +367,10 @@ NACRE_API nacre_tensor *nacre_one_hot_at(nacre_tensor *indices, int64_t classes,
 #define nacre_f_log_softmax(a, axis) nacre_f_log_softmax_at((a), (axis), __FILE__, __LINE__)
 #define nacre_f_layer_norm(x, weight, bias, epsilon)                                               \
     nacre_f_layer_norm_at((x), (weight), (bias), (epsilon), __FILE__, __LINE__)
+#define nacre_f_scaled_dot_product_attention(...)                                                  \
+    NACRE_CALL_(nacre_f_scaled_dot_product_attention_at, nacre_attention_options, .q, __VA_ARGS__)
+#define nacre_f_attention(...)                                                                     \
+    NACRE_CALL_(nacre_f_attention_at, nacre_attention_options, .q, __VA_ARGS__)
 #define nacre_f_cross_entropy(logits, target)                                                      \
     nacre_f_cross_entropy_at((logits), (target), __FILE__, __LINE__)
 #define nacre_f_mse(prediction, target) nacre_f_mse_at((prediction), (target), __FILE__, __LINE__)

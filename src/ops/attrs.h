@@ -27,6 +27,8 @@ enum { NACRE_SOFTMAX_AXIS };
 /* gelu and gelu_backward: a nacre_gelu_form. */
 enum { NACRE_GELU_APPROXIMATE };
 enum { NACRE_LAYER_NORM_EPSILON }; /* float slot; layer_norm and its backward op */
+/* attention in all its forms; scale: float slot. */
+enum { NACRE_ATTENTION_HEADS, NACRE_ATTENTION_CAUSAL, NACRE_ATTENTION_SCALE };
 enum { NACRE_ONE_HOT_CLASSES };
 
 /* conv2d(x [n, c, h, w], weight [out, c / groups, kh, kw], bias [out] or absent) -> y [n, out, oh, ow];

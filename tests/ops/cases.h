@@ -96,6 +96,12 @@ UNARY(do_layer_norm, nacre_f_layer_norm(in[0], in[1], in[2], 1e-5))
 UNARY(do_layer_norm_plain, nacre_f_layer_norm(in[0], NULL, NULL, 1e-5))
 UNARY(do_layer_norm_weight, nacre_f_layer_norm(in[0], in[1], NULL, 1e-5))
 UNARY(do_layer_norm_bias, nacre_f_layer_norm(in[0], NULL, in[1], 1e-5))
+UNARY(do_attention, nacre_f_attention(in[0], in[1], in[2], .heads = 2))
+UNARY(do_attention_causal, nacre_f_attention(in[0], in[1], in[2], .heads = 2, .causal = true))
+UNARY(do_attention_scaled, nacre_f_attention(in[0], in[1], in[2], .scale = -0.3))
+UNARY(do_attention_4d, nacre_f_scaled_dot_product_attention(in[0], in[1], in[2]))
+UNARY(do_attention_qkv, nacre_f_attention(in[0], .heads = 2))
+UNARY(do_attention_qkv_causal, nacre_f_attention(in[0], .heads = 2, .causal = true))
 UNARY(do_where, nacre_where(in[0], in[1], in[2]))
 UNARY(do_sum, nacre_sum(in[0]))
 UNARY(do_sum_last, nacre_sum(in[0], .axes = NACRE_AXES(-1)))
@@ -205,6 +211,41 @@ static nacre_tensor *do_norm_dweight(nacre_tensor *const *in) {
 }
 
 static nacre_tensor *do_norm_dbias(nacre_tensor *const *in) { return norm_backward(in, in[2], 2); }
+
+/* Inputs q, k, v, dy or qkv, dy; two heads; `which` output. */
+static nacre_tensor *attention_backward(nacre_tensor *const *in, int inputs, bool causal,
+                                        int which) {
+    nacre_tensor *out[NACRE_MAX_OUTPUTS];
+    nacre_recording r = {.op = inputs == 4 ? &nacre_op_scaled_dot_product_attention_backward
+                                           : &nacre_op_attention_qkv_backward,
+                         .inputs = inputs,
+                         .attrs = {[NACRE_ATTENTION_HEADS] = {.i = 2},
+                                   [NACRE_ATTENTION_CAUSAL] = {.i = causal},
+                                   [NACRE_ATTENTION_SCALE] = {.f = 0.6}}};
+    for (int i = 0; i < inputs; i++) r.in[i] = in[i];
+    nacre_record_many(&r, out);
+    return out[which];
+}
+
+static nacre_tensor *do_attention_dq(nacre_tensor *const *in) {
+    return attention_backward(in, 4, false, 0);
+}
+
+static nacre_tensor *do_attention_dk(nacre_tensor *const *in) {
+    return attention_backward(in, 4, true, 1);
+}
+
+static nacre_tensor *do_attention_dv(nacre_tensor *const *in) {
+    return attention_backward(in, 4, false, 2);
+}
+
+static nacre_tensor *do_attention_dqkv(nacre_tensor *const *in) {
+    return attention_backward(in, 2, false, 0);
+}
+
+static nacre_tensor *do_attention_dqkv_causal(nacre_tensor *const *in) {
+    return attention_backward(in, 2, true, 0);
+}
 
 static nacre_tensor *do_cross_entropy_backward(nacre_tensor *const *in) {
     nacre_recording r = {
@@ -510,6 +551,51 @@ static const nacre_op_case cases[] = {
     NORM_BACKWARD_CASES("dx without weight", do_norm_dx_plain, 2),
     NORM_BACKWARD_CASES("dweight", do_norm_dweight, 2),
     NORM_BACKWARD_CASES("dbias", do_norm_dbias, 2),
+#define ATTENTION_CASES(label, apply, q, k, order)                                                 \
+    { "scaled_dot_product_attention", label, apply, 3, {q, k, k}, {V, V, V}, ON_FLOATS, order, 0 }
+#define ATTENTION_BACKWARD_CASES(label, apply, q, k, order)                                        \
+    {                                                                                              \
+        "scaled_dot_product_attention_backward", label, apply, 4, {q, k, k, q}, {V, V, V, V},      \
+            ON_FLOATS, order, 0                                                                    \
+    }
+    ATTENTION_CASES("", do_attention, D(2, 3, 4), D(2, 5, 4), 2),
+    ATTENTION_CASES("causal", do_attention_causal, D(1, 4, 4), D(1, 3, 4), 2),
+    ATTENTION_CASES("scaled", do_attention_scaled, D(1, 3, 4), D(1, 3, 4), 2),
+    ATTENTION_CASES("by axis", do_attention_4d, D(2, 2, 3, 2), D(2, 2, 4, 2), 2),
+    ATTENTION_CASES("one key", do_attention, D(2, 3, 4), D(2, 1, 4), 1),
+    ATTENTION_CASES("no keys", do_attention, D(2, 3, 4), D(2, 0, 4), 0),
+    ATTENTION_CASES("no queries", do_attention, D(2, 0, 4), D(2, 3, 4), 0),
+    ATTENTION_CASES("odd", do_attention, D(3, 17, 38), D(3, 67, 38), 0),
+    ATTENTION_CASES("odd, causal", do_attention_causal, D(2, 71, 64), D(2, 71, 64), 0),
+    ATTENTION_BACKWARD_CASES("dq", do_attention_dq, D(1, 3, 4), D(1, 4, 4), 2),
+    ATTENTION_BACKWARD_CASES("dk, causal", do_attention_dk, D(1, 4, 4), D(1, 3, 4), 2),
+    ATTENTION_BACKWARD_CASES("dv", do_attention_dv, D(1, 3, 4), D(1, 4, 4), 2),
+    ATTENTION_BACKWARD_CASES("dq, odd", do_attention_dq, D(2, 17, 38), D(2, 67, 38), 0),
+    ATTENTION_BACKWARD_CASES("dk, odd, causal", do_attention_dk, D(2, 71, 64), D(2, 71, 64), 0),
+    ATTENTION_BACKWARD_CASES("dv, odd", do_attention_dv, D(2, 71, 64), D(2, 71, 64), 0),
+    ATTENTION_BACKWARD_CASES("dk, no queries", do_attention_dk, D(2, 0, 4), D(2, 3, 4), 0),
+    {"attention_qkv", "", do_attention_qkv, 1, {D(2, 3, 6)}, {V}, ON_FLOATS, 2, 0},
+    {"attention_qkv", "causal", do_attention_qkv_causal, 1, {D(1, 4, 12)}, {V}, ON_FLOATS, 2, 0},
+    {"attention_qkv", "odd", do_attention_qkv, 1, {D(5, 17, 192)}, {V}, ON_FLOATS, 0, 0},
+    {"attention_qkv", "empty", do_attention_qkv, 1, {D(0, 17, 6)}, {V}, ON_FLOATS, 0, 0},
+    {"attention_qkv_backward",
+     "",
+     do_attention_dqkv,
+     2,
+     {D(1, 3, 12), D(1, 3, 4)},
+     {V, V},
+     ON_FLOATS,
+     2,
+     0},
+    {"attention_qkv_backward",
+     "odd, causal",
+     do_attention_dqkv_causal,
+     2,
+     {D(5, 17, 192), D(5, 17, 64)},
+     {V, V},
+     ON_FLOATS,
+     0,
+     0},
     {"cross_entropy", "", do_cross_entropy, 2, {D(4, 5), D(4)}, {V, I}, ON_FLOATS, 2, 5},
     {"cross_entropy", "rows", do_cross_entropy, 2, {D(4, 5), D(4, 5)}, {V, P}, ON_FLOATS, 2, 0},
     {"cross_entropy", "one", do_cross_entropy, 2, {D(1, 3), D(1)}, {V, I}, ON_FLOATS, 2, 3},

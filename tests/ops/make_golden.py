@@ -304,6 +304,47 @@ def transformers():
     golden("concat", "", [c, d], np.concatenate([c, d], 1))
 
 
+def attention(q, k, v, heads, causal, scale):
+    b, t, d = q.shape
+    q, k, v = [x.reshape(b, -1, heads, d // heads).transpose(0, 2, 1, 3) for x in (q, k, v)]
+    s = q @ k.swapaxes(-2, -1) * scale
+    if causal:
+        s = np.where(np.tri(*s.shape[-2:]) > 0, s, -np.inf)
+    p = softmax(s, -1)
+    return q, k, v, p, (p @ v).transpose(0, 2, 1, 3).reshape(b, t, d)
+
+
+def attention_backward(q, k, v, dy, heads, causal, scale):
+    b, t, d = q.shape
+    q, k, v, p, _ = attention(q, k, v, heads, causal, scale)
+    dy = dy.reshape(b, t, heads, d // heads).transpose(0, 2, 1, 3)
+    dp = dy @ v.swapaxes(-2, -1)
+    ds = p * (dp - (p * dp).sum(-1, keepdims=True)) * scale
+    parts = ds @ k, ds.swapaxes(-2, -1) @ q, p.swapaxes(-2, -1) @ dy
+    return [x.transpose(0, 2, 1, 3).reshape(b, -1, d) for x in parts]
+
+
+def attentions():
+    q, k, v, dy = values(2, 3, 4), values(2, 5, 4), values(2, 5, 4), values(1, 3, 4)
+    name = "scaled_dot_product_attention"
+    golden(name, "", [q, k, v], attention(q, k, v, 2, False, 0.5 ** 0.5)[4])
+    q, k, v = values(1, 4, 4), values(1, 3, 4), values(1, 3, 4)
+    golden(name, "causal", [q, k, v], attention(q, k, v, 2, True, 0.5 ** 0.5)[4])
+    more = values(1, 4, 4)
+    golden(name + "_backward", "dk, causal", [q, k, v, more],
+           attention_backward(q, k, v, more, 2, True, 0.6)[1])
+    q, k, v = values(1, 3, 4), values(1, 4, 4), values(1, 4, 4)
+    dq, _, dv = attention_backward(q, k, v, dy, 2, False, 0.6)
+    golden(name + "_backward", "dq", [q, k, v, dy], dq)
+    golden(name + "_backward", "dv", [q, k, v, dy], dv)
+    qkv = values(2, 3, 6)
+    golden("attention_qkv", "", [qkv],
+           attention(qkv[..., :2], qkv[..., 2:4], qkv[..., 4:], 2, False, 1)[4])
+    qkv = values(1, 3, 12)
+    parts = attention_backward(qkv[..., :4], qkv[..., 4:8], qkv[..., 8:], dy, 2, False, 0.6)
+    golden("attention_qkv_backward", "", [qkv, dy], np.concatenate(parts, -1))
+
+
 def array(x):
     dims = ", ".join(map(str, x.shape)) or "0"
     numbers = ", ".join(np.format_float_scientific(v, trim="-") for v in x.ravel())
@@ -332,4 +373,5 @@ transformers()
 convolutions()
 pools()
 batch_norms()
+attentions()
 write()

@@ -102,6 +102,37 @@ static void tensors_that_cannot_be_joined(void **state) {
                    "concat: a scalar has no axis to join along; reshape it to [1] (train.c:42)");
 }
 
+static void attention_refuses_what_does_not_fit(void **state) {
+    (void)state;
+    nacre_tensor *q = f32(NACRE_SHAPE(2, 3, 4)), *k = f32(NACRE_SHAPE(2, 5, 4));
+    nacre_attention_options o = {.size = sizeof o, .q = q, .k = k, .v = f32(NACRE_SHAPE(2, 4, 4))};
+    expect_refused(nacre_f_attention_at(&o, AT), NACRE_SHAPE_MISMATCH,
+                   "scaled_dot_product_attention: k is [2,5,4], v is [2,4,4]: shapes must be equal "
+                   "(train.c:42)");
+    o.v = k;
+    o.heads = 3;
+    expect_refused(nacre_f_attention_at(&o, AT), NACRE_INVALID_ARGUMENT,
+                   "scaled_dot_product_attention: 3 heads for a width of 4: there must be at least "
+                   "one, and the width a multiple of it (train.c:42)");
+    o.k = o.v = f32(NACRE_SHAPE(2, 5, 6));
+    expect_refused(nacre_f_attention_at(&o, AT), NACRE_SHAPE_MISMATCH,
+                   "scaled_dot_product_attention: q is [2,3,4], k and v are [2,5,6]: they must be "
+                   "[batch, queries, width] and [batch, keys, width] with one batch and one width "
+                   "(train.c:42)");
+    expect_refused(nacre_f_scaled_dot_product_attention_at(&o, AT), NACRE_SHAPE_MISMATCH,
+                   "scaled_dot_product_attention: q is [2,3,4]: it must be [batch, heads, rows, "
+                   "head width], with as many heads as q (train.c:42)");
+    o.k = NULL;
+    expect_refused(nacre_f_attention_at(&o, AT), NACRE_INVALID_ARGUMENT,
+                   "attention: k is NULL (train.c:42)");
+    o.v = NULL;
+    expect_refused(nacre_f_scaled_dot_product_attention_at(&o, AT), NACRE_INVALID_ARGUMENT,
+                   "scaled_dot_product_attention: k is NULL (train.c:42)");
+    expect_refused(nacre_f_attention_at(&o, AT), NACRE_SHAPE_MISMATCH,
+                   "attention_qkv: qkv is [2,3,4]: it must be [batch, positions, 3 width] "
+                   "(train.c:42)");
+}
+
 static void elementwise_inputs_that_do_not_fit(void **state) {
     (void)state;
     nacre_tensor *a = f32(NACRE_SHAPE(2, 3));
@@ -382,6 +413,7 @@ static void null_is_refused_by_every_op(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         on_both(products_that_do_not_fit),
+        on_both(attention_refuses_what_does_not_fit),
         on_both(tensors_that_cannot_be_joined),
         on_both(elementwise_inputs_that_do_not_fit),
         on_both(norms_and_gelu_refuse_what_does_not_fit),

@@ -29,6 +29,7 @@ bool nacre_cpu_prepare_softmax(nacre_plan_op *step);
 bool nacre_cpu_prepare_layer_norm(nacre_plan_op *step);
 bool nacre_cpu_prepare_concat(nacre_plan_op *step);
 bool nacre_cpu_prepare_rand(nacre_plan_op *step);
+bool nacre_cpu_prepare_attention(nacre_plan_op *step);
 bool nacre_cpu_prepare_loss(nacre_plan_op *step);
 bool nacre_cpu_prepare_update(nacre_plan_op *step);
 bool nacre_cpu_prepare_rows(nacre_plan_op *step);

@@ -168,6 +168,39 @@ typedef struct nacre_layer_norm_kernels {
                      const float *weight, float *dx, float *dweight, float *dbias);
 } nacre_layer_norm_kernels;
 
+/* ---- attention ---- */
+
+/* One head: rows of `width` adjacent floats, a multiple of 16, *_row floats apart. out: y, or dq. */
+typedef struct nacre_attention_head {
+    int64_t queries, keys, width;
+    const float *q, *k, *v, *dy;
+    int64_t q_row, k_row, v_row, dy_row;
+    float *out, *dk, *dv;
+    int64_t out_row, dk_row, dv_row;
+    float scale;
+    bool causal;
+} nacre_attention_head;
+
+/* Keys that are transposed at once. */
+#define NACRE_ATTENTION_KEYS 64
+/* Probabilities of one block of queries: so many floats, and so many queries at least. */
+#define NACRE_ATTENTION_BLOCK 4096
+#define NACRE_ATTENTION_QUERIES 8
+
+static inline int64_t nacre_attention_pitch(int64_t keys) { return (keys + 15) / 16 * 16; }
+/* Queries of a block: a function of the shape alone. */
+static inline int64_t nacre_attention_rows(int64_t queries, int64_t keys) {
+    int64_t rows = NACRE_ATTENTION_BLOCK / nacre_attention_pitch(keys > 0 ? keys : 1);
+    if (rows < NACRE_ATTENTION_QUERIES) rows = NACRE_ATTENTION_QUERIES;
+    return rows < queries ? rows : queries;
+}
+
+/* scratch: NACRE_ATTENTION_KEYS * width floats, and once, backward twice, rows * pitch. */
+typedef struct nacre_attention_kernels {
+    void (*forward)(const nacre_attention_head *head, float *scratch);
+    void (*backward)(const nacre_attention_head *head, float *scratch);
+} nacre_attention_kernels;
+
 /* ---- random numbers ---- */
 
 typedef struct nacre_random_kernels {
@@ -275,6 +308,7 @@ typedef struct nacre_cpu_level {
     const nacre_softmax_kernels *softmax;
     const nacre_layer_norm_kernels *layer_norm;
     const nacre_random_kernels *random;
+    const nacre_attention_kernels *attention;
     const nacre_update_kernels *update;
     const nacre_conv_kernels *conv;
     const nacre_pool_kernels *pool;

@@ -12,6 +12,7 @@ extern const nacre_reduce_kernels NACRE_AT_LEVEL(nacre_reduce_kernels);
 extern const nacre_softmax_kernels NACRE_AT_LEVEL(nacre_softmax_kernels);
 extern const nacre_layer_norm_kernels NACRE_AT_LEVEL(nacre_layer_norm_kernels);
 extern const nacre_random_kernels NACRE_AT_LEVEL(nacre_random_kernels);
+extern const nacre_attention_kernels NACRE_AT_LEVEL(nacre_attention_kernels);
 extern const nacre_update_kernels NACRE_AT_LEVEL(nacre_update_kernels);
 extern const nacre_conv_kernels NACRE_AT_LEVEL(nacre_conv_kernels);
 extern const nacre_pool_kernels NACRE_AT_LEVEL(nacre_pool_kernels);
@@ -27,6 +28,7 @@ const nacre_cpu_level NACRE_AT_LEVEL(nacre_cpu_level) = {
     .softmax = &NACRE_AT_LEVEL(nacre_softmax_kernels),
     .layer_norm = &NACRE_AT_LEVEL(nacre_layer_norm_kernels),
     .random = &NACRE_AT_LEVEL(nacre_random_kernels),
+    .attention = &NACRE_AT_LEVEL(nacre_attention_kernels),
     .update = &NACRE_AT_LEVEL(nacre_update_kernels),
     .conv = &NACRE_AT_LEVEL(nacre_conv_kernels),
     .pool = &NACRE_AT_LEVEL(nacre_pool_kernels),
