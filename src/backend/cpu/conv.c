@@ -29,14 +29,6 @@ nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const 
                                    nacre_pair_second(dilation)}};
 }
 
-void nacre_conv_valid(const nacre_conv_axis *axis, int64_t k, int64_t *first, int64_t *end) {
-    int64_t shift = axis->padding - k * axis->dilation; /* x = y stride - shift */
-    *first = shift > 0 ? nacre_parts(shift, axis->stride) : 0;
-    int64_t last = axis->x - 1 + shift;
-    *end = last < 0 ? 0 : nacre_smaller(axis->y, last / axis->stride + 1);
-    if (*first > *end) *first = *end;
-}
-
 /* ---- which pixels an output sums ---- */
 
 /* A direction: outputs are y's and pixels x's, or the other way round. */

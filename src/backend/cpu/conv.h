@@ -21,7 +21,4 @@ typedef struct nacre_conv {
 nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const nacre_shape *y,
                          const nacre_shape *weight);
 
-/* Elements y of an axis that tap k reads inside x: [*first, *end). */
-void nacre_conv_valid(const nacre_conv_axis *axis, int64_t k, int64_t *first, int64_t *end);
-
 #endif

@@ -46,10 +46,10 @@ typedef struct task {
     float acc_bias[MOST_OUTS * NACRE_LANES];
 } task;
 
-/* Output pixels [first, end) on both axes. */
-typedef struct area {
-    int64_t first_row, end_row, first_column, end_column;
-} area;
+/* Outputs [first, end) of an axis, and the taps [tap, tap_end) that lie inside x there. */
+typedef struct stretch {
+    int64_t first, end, tap, tap_end;
+} stretch;
 
 /* A tile's taps: rows and columns of the kernel, or channels beside each other; acc: of the first one. */
 typedef struct tile_taps {
@@ -58,98 +58,76 @@ typedef struct tile_taps {
     float *acc;
 } tile_taps;
 
-static bool is_empty(const area *a) {
-    return a->first_row >= a->end_row || a->first_column >= a->end_column;
+static int64_t least_tap(const nacre_conv_axis *axis, int64_t y) {
+    int64_t outside = axis->padding - y * axis->stride;
+    return outside > 0 ? nacre_smaller(axis->taps, nacre_parts(outside, axis->dilation)) : 0;
 }
 
-/* Sums over an area where all of the taps lie inside x. */
-static void sum_inside(const task *t, const tile_taps *taps, area a) {
+static int64_t tap_end(const nacre_conv_axis *axis, int64_t y) {
+    int64_t last = axis->x - 1 + axis->padding - y * axis->stride;
+    return last < 0 ? 0 : nacre_smaller(axis->taps, last / axis->dilation + 1);
+}
+
+/* The stretch that begins at `first` and goes on, up to `end`, while the same ones of taps [from, to) lie
+   inside. */
+static stretch stretch_at(const nacre_conv_axis *axis, int64_t first, int64_t end, int64_t from,
+                          int64_t to) {
+    stretch s = {first, first, 0, 0};
+    for (; s.end < end; s.end++) {
+        int64_t low = nacre_larger(from, least_tap(axis, s.end));
+        int64_t high = nacre_larger(low, nacre_smaller(to, tap_end(axis, s.end)));
+        if (s.end > first && (low != s.tap || high != s.tap_end)) break;
+        s.tap = low;
+        s.tap_end = high;
+    }
+    return s;
+}
+
+/* Sums over a rectangle of outputs, under those of the tile's taps that lie inside x there. */
+static void sum_rectangle(const task *t, const tile_taps *taps, const stretch *rows,
+                          const stretch *columns) {
     const weights *w = t->w;
     const nacre_conv *c = &w->c;
-    if (is_empty(&a)) return;
-    int64_t offset[NACRE_CONV_TAPS], x_row = c->column.x * NACRE_LANES;
-    int64_t column = a.first_column * c->column.stride - c->column.padding;
+    int64_t offset[NACRE_CONV_TAPS], slot[NACRE_CONV_TAPS], x_row = c->column.x * NACRE_LANES;
+    int64_t row = rows->first * c->row.stride - c->row.padding;
+    int64_t column = columns->first * c->column.stride - c->column.padding;
     int count = 0;
-    for (int i = 0; i < taps->channels; i++)
-        for (int r = 0; r < taps->rows; r++)
-            for (int k = 0; k < taps->columns; k++)
-                offset[count++] = i * w->x_plane + r * c->row.dilation * x_row +
-                                  (column + (taps->column + k) * c->column.dilation) * NACRE_LANES;
-    int64_t row = a.first_row * c->row.stride - c->row.padding + taps->row * c->row.dilation;
-    nacre_conv_products p = {.rows = a.end_row - a.first_row,
-                             .pixels = a.end_column - a.first_column,
+    for (int i = 0; i < taps->channels; i++) {
+        for (int64_t r = rows->tap; r < rows->tap_end; r++) {
+            for (int64_t k = columns->tap; k < columns->tap_end; k++) {
+                offset[count] = (taps->channel + i) * w->x_plane +
+                                (row + r * c->row.dilation) * x_row +
+                                (column + k * c->column.dilation) * NACRE_LANES;
+                int64_t tap = (i * taps->rows + r - taps->row) * taps->columns + k - taps->column;
+                slot[count++] = tap * t->outs * NACRE_LANES;
+            }
+        }
+    }
+    if (count == 0) return;
+    nacre_conv_products p = {.rows = rows->end - rows->first,
+                             .pixels = columns->end - columns->first,
                              .dy_channel = w->y_plane,
                              .dy_row = c->column.y * NACRE_LANES,
                              .x_row = c->row.stride * x_row,
                              .x_step = c->column.stride * NACRE_LANES,
                              .tap = offset,
-                             .acc_outs = (int)t->outs};
-    c->level->conv->products(&p, (int)t->outs, count,
-                             t->dy + (a.first_row * c->column.y + a.first_column) * NACRE_LANES,
-                             t->x + taps->channel * w->x_plane + row * x_row, taps->acc);
+                             .slot = slot};
+    int64_t first = (rows->first * c->column.y + columns->first) * NACRE_LANES;
+    c->level->conv->products(&p, (int)t->outs, count, t->dy + first, t->x, taps->acc);
 }
 
-/* The same where some taps of a kernel row may lie outside: together where all lie inside, then column by
-   column. */
-static void sum_row(const task *t, const tile_taps *taps, area a) {
-    const nacre_conv *c = &t->w->c;
-    int64_t first[NACRE_CONV_TAPS], end[NACRE_CONV_TAPS], low, high;
-    nacre_conv_valid(&c->row, taps->row, &low, &high);
-    a.first_row = nacre_larger(a.first_row, low);
-    a.end_row = nacre_smaller(a.end_row, high);
-    if (is_empty(&a)) return;
-    area inside = a;
-    for (int k = 0; k < taps->columns; k++) {
-        nacre_conv_valid(&c->column, taps->column + k, &first[k], &end[k]);
-        inside.first_column = nacre_larger(inside.first_column, first[k]);
-        inside.end_column = nacre_smaller(inside.end_column, end[k]);
-    }
-    sum_inside(t, taps, inside);
-    for (int64_t column = a.first_column; column < a.end_column; column++) {
-        if (column == inside.first_column && !is_empty(&inside)) column = inside.end_column;
-        tile_taps some = *taps;
-        int from = 0, to = taps->columns;
-        while (from < to && (column < first[from] || column >= end[from])) from++;
-        while (to > from && (column < first[to - 1] || column >= end[to - 1])) to--;
-        some.column += from;
-        some.columns = to - from;
-        some.acc += from * t->outs * NACRE_LANES;
-        area one = {a.first_row, a.end_row, column, column + 1};
-        if (to > from && column < a.end_column) sum_inside(t, &some, one);
-    }
-}
-
-/* A whole window: together where all of it lies inside, then the frame around, a kernel row at a time. */
-static void sum_window(const task *t, const tile_taps *taps) {
-    const nacre_conv *c = &t->w->c;
-    area inside = {0, c->row.y, 0, c->column.y};
-    for (int side = 0; side < 2; side++) {
-        int64_t low, high;
-        nacre_conv_valid(&c->row, side * (taps->rows - 1), &low, &high);
-        inside.first_row = nacre_larger(inside.first_row, low);
-        inside.end_row = nacre_smaller(inside.end_row, high);
-        nacre_conv_valid(&c->column, side * (taps->columns - 1), &low, &high);
-        inside.first_column = nacre_larger(inside.first_column, low);
-        inside.end_column = nacre_smaller(inside.end_column, high);
-    }
-    if (is_empty(&inside)) inside = (area){0, 0, 0, 0};
-    sum_inside(t, taps, inside);
-    const area frame[] = {
-        {0, inside.first_row, 0, c->column.y},
-        {inside.end_row, c->row.y, 0, c->column.y},
-        {inside.first_row, inside.end_row, 0, inside.first_column},
-        {inside.first_row, inside.end_row, inside.end_column, c->column.y},
-    };
-    for (int r = 0; r < taps->rows; r++) {
-        tile_taps row = {taps->channel,
-                         r,
-                         0,
-                         1,
-                         taps->columns,
-                         1,
-                         taps->acc + r * taps->columns * t->outs * NACRE_LANES};
-        for (size_t i = 0; i < sizeof frame / sizeof frame[0]; i++)
-            if (!is_empty(&frame[i])) sum_row(t, &row, frame[i]);
+/* Output rows [first, end): cut into rectangles over which the same taps lie inside. */
+static void sum_rows(const task *t, const tile_taps *taps, int64_t first, int64_t end) {
+    const nacre_conv_axis *row = &t->w->c.row, *column = &t->w->c.column;
+    while (first < end) {
+        stretch rows = stretch_at(row, first, end, taps->row, taps->row + taps->rows);
+        first = rows.end;
+        for (int64_t at = 0; at < column->y && rows.tap < rows.tap_end;) {
+            stretch columns =
+                stretch_at(column, at, column->y, taps->column, taps->column + taps->columns);
+            sum_rectangle(t, taps, &rows, &columns);
+            at = columns.end;
+        }
     }
 }
 
@@ -189,17 +167,14 @@ static void run_block(task *t, int64_t block) {
     int64_t rows = nacre_larger(1, ROWS_BYTES / (t->outs * row_bytes + 1));
     if (w->kind == LINES_WINDOW) rows = c->row.y;
     for (int64_t row = 0; row < c->row.y; row += rows) {
-        area a = {row, nacre_smaller(row + rows, c->row.y), 0, c->column.y};
+        int64_t end = nacre_smaller(row + rows, c->row.y);
         float *acc = t->acc;
         for (int64_t line = t->first_line; line < t->end_line; line++) {
             tile_taps taps;
             for (int64_t done = 0; next_taps(w, line, &done, &taps);) {
                 taps.acc = acc;
                 acc += taps.rows * taps.columns * taps.channels * t->outs * NACRE_LANES;
-                if (w->kind == LINES_WINDOW)
-                    sum_window(t, &taps);
-                else
-                    sum_row(t, &taps, a);
+                sum_rows(t, &taps, row, end);
             }
         }
     }
@@ -213,13 +188,24 @@ static int64_t first_tap(const weights *w, int64_t line) {
     return nacre_smaller(line * w->line_taps, w->lines * w->line_taps);
 }
 
+/* Taps of the task's lines. */
+static int64_t task_taps(const task *t) {
+    const nacre_conv *c = &t->w->c;
+    int64_t all = c->x_channels * c->row.taps * c->column.taps;
+    return nacre_smaller(first_tap(t->w, t->end_line), all) - first_tap(t->w, t->first_line);
+}
+
+static void clear(task *t) {
+    memset(t->acc, 0, (size_t)(task_taps(t) * t->outs * NACRE_LANES) * sizeof *t->acc);
+    memset(t->acc_bias, 0, sizeof t->acc_bias);
+}
+
 /* Adds the task's sums to its part's results, and clears them. */
 static void join(task *t, int samples) {
     const weights *w = t->w;
     const nacre_conv *c = &w->c;
     int64_t all = c->x_channels * c->row.taps * c->column.taps;
-    int64_t from = first_tap(w, t->first_line);
-    int64_t taps = nacre_smaller(first_tap(w, t->end_line), all) - from;
+    int64_t from = first_tap(w, t->first_line), taps = task_taps(t);
     float sums[MOST_UNIT_TAPS * MOST_OUTS] = {0}, bias[MOST_OUTS] = {0};
     c->level->conv->join_lanes(taps * t->outs, samples, t->acc, sums);
     float *part = t->part ? w->scratch + (t->part - 1) * (w->weight_floats + w->bias_floats) : NULL;
@@ -232,14 +218,14 @@ static void join(task *t, int samples) {
         c->level->conv->join_lanes(t->outs, samples, t->acc_bias, bias);
         for (int64_t o = 0; o < t->outs; o++) dbias[first + o] += bias[o];
     }
-    memset(t->acc, 0, (size_t)(taps * t->outs * NACRE_LANES) * sizeof *t->acc);
-    memset(t->acc_bias, 0, sizeof t->acc_bias);
+    clear(t);
 }
 
 static void weights_task(void *context, size_t index) {
     const weights *w = context;
     const nacre_conv *c = &w->c;
-    task t = {.w = w};
+    task t;
+    t.w = w;
     int64_t i = (int64_t)index, unit = i % w->units;
     i /= w->units;
     int64_t tile = i % w->out_tiles;
@@ -250,6 +236,7 @@ static void weights_task(void *context, size_t index) {
     t.outs = nacre_smaller(w->outs, c->y_channels - t.first_out);
     t.first_line = w->lines * unit / w->units;
     t.end_line = w->lines * (unit + 1) / w->units;
+    clear(&t);
     int64_t end = c->blocks * (t.part + 1) / w->parts;
     int rest = (int)(c->samples % NACRE_LANES);
     for (int64_t block = c->blocks * t.part / w->parts; block < end; block++) {

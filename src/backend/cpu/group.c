@@ -133,8 +133,9 @@ void nacre_group_begin(nacre_group *group, const nacre_plan_op *step) {
             group->code[i].argument[k] = k < row->arguments ? program->code[i].argument[k] : 0;
     }
     memcpy(group->result, program->result, sizeof group->result);
-    /* One function reads each element before it writes it. */
-    if (group->codes == 1 && group->outputs == 1 && !group->product) group->in_place = false;
+    /* Nothing is written before the last function, which reads each element before it writes it. */
+    bool written_last = group->outputs == 1 && group->result[0] == group->inputs + group->codes - 1;
+    if (written_last && !group->product) group->in_place = false;
 }
 
 static void single_begin(nacre_group *group, const nacre_plan_op *step) {

@@ -247,11 +247,11 @@ typedef struct nacre_conv_sum {
     bool relu;
 } nacre_conv_sum;
 
-/* acc[t * acc_outs + o][lane] += sum over rows and pixels of dy[o * dy_channel] x[tap[t]]. */
+/* Accumulator o of tap t lies at acc[slot[t] + 16 o]; each lane += the sum over rows and pixels of
+   dy[o * dy_channel] x[tap[t]]. */
 typedef struct nacre_conv_products {
     int64_t rows, pixels, dy_channel, dy_row, x_row, x_step;
-    const int64_t *tap;
-    int acc_outs;
+    const int64_t *tap, *slot;
 } nacre_conv_products;
 
 enum { NACRE_CONV_TAPS = 9 }; /* of one call of products, at most */

@@ -103,13 +103,12 @@ static void sum(const nacre_conv_sum *s, int outs, int64_t pixels, const float *
 
 /* ---- weight gradients ---- */
 
-/* acc[t][o] += dy of channel o times x under tap t, summed over a rectangle of pixels, lane by lane. The
-   shorter side of the tile is held in registers, the longer one passes through. */
+/* Products of dy and x under each tap, summed over a rectangle of pixels, lane by lane. The shorter side of the tile is held in registers, the longer one passes through. */
 INLINE void products(const int outs, const int taps, const nacre_conv_products *p, const float *dy,
                      const float *x, float *acc) {
     vec sum[NACRE_CONV_TAPS][MOST_OUTS];
     EACH (t, taps)
-        EACH (o, outs) sum[t][o] = vec_load(acc + (t * p->acc_outs + o) * NACRE_LANES);
+        EACH (o, outs) sum[t][o] = vec_load(acc + p->slot[t] + o * NACRE_LANES);
     for (int64_t row = 0; row < p->rows; row++, dy += p->dy_row, x += p->x_row) {
         const float *d = dy, *from = x;
         for (int64_t i = 0; i < p->pixels; i++, d += NACRE_LANES, from += p->x_step) {
@@ -130,7 +129,7 @@ INLINE void products(const int outs, const int taps, const nacre_conv_products *
         }
     }
     EACH (t, taps)
-        EACH (o, outs) vec_store(acc + (t * p->acc_outs + o) * NACRE_LANES, sum[t][o]);
+        EACH (o, outs) vec_store(acc + p->slot[t] + o * NACRE_LANES, sum[t][o]);
 }
 
 #define PRODUCT_CASE(outs, taps)                                                                   \
