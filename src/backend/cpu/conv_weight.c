@@ -7,16 +7,28 @@
 #include <string.h>
 
 enum {
-    PARTS = 4,      /* of the blocks: each sums its own, then they are added in order */
-    UNIT_TAPS = 24, /* under one task, about */
-    MOST_UNIT_TAPS = 64,
+    PARTS = 4,       /* of the blocks: each sums its own, then they are added in order */
+    MOST_SUMS = 512, /* of one task: 32 KiB */
+    MOST_LINE_TAPS = 64,
     MOST_OUTS = 8,
     MOST_ROW = 5, /* taps of a kernel row under one tile */
+    POINTWISE_TAPS = 24,
     MOST_RUN = 3, /* channels side by side where the window is one pixel */
 };
 /* Rows of output gradients that stay in the first-level cache, where they are read for one kernel row after the
    other. */
 #define ROWS_BYTES ((int64_t)24 << 10)
+
+/* Outputs [first, end) of an axis, and the taps [tap, tap_end) that lie inside x there. */
+typedef struct stretch {
+    int64_t first, end, tap, tap_end;
+} stretch;
+
+/* An axis as stretches; the first and the last tap inside each move at most once a tap. */
+typedef struct stretches {
+    stretch item[2 * MOST_LINE_TAPS + 1];
+    int count;
+} stretches;
 
 /* Taps are numbered as in a filter: (channel, row, column). A line of taps lies under tiles together. */
 typedef enum lines {
@@ -35,6 +47,7 @@ typedef struct weights {
     int64_t lines, line_taps, units;
     int chunk; /* taps of a line under one tile */
     int64_t x_plane, y_plane;
+    stretches rows, columns;
     int64_t weight_floats, bias_floats;
 } weights;
 
@@ -42,14 +55,9 @@ typedef struct task {
     const weights *w;
     int64_t part, group, first_out, outs, first_line, end_line;
     const float *x, *dy; /* of the group and block at hand */
-    float acc[MOST_UNIT_TAPS * MOST_OUTS * NACRE_LANES];
+    float acc[MOST_SUMS * NACRE_LANES];
     float acc_bias[MOST_OUTS * NACRE_LANES];
 } task;
-
-/* Outputs [first, end) of an axis, and the taps [tap, tap_end) that lie inside x there. */
-typedef struct stretch {
-    int64_t first, end, tap, tap_end;
-} stretch;
 
 /* A tile's taps: rows and columns of the kernel, or channels beside each other; acc: of the first one. */
 typedef struct tile_taps {
@@ -58,29 +66,37 @@ typedef struct tile_taps {
     float *acc;
 } tile_taps;
 
-static int64_t least_tap(const nacre_conv_axis *axis, int64_t y) {
-    int64_t outside = axis->padding - y * axis->stride;
-    return outside > 0 ? nacre_smaller(axis->taps, nacre_parts(outside, axis->dilation)) : 0;
-}
-
-static int64_t tap_end(const nacre_conv_axis *axis, int64_t y) {
-    int64_t last = axis->x - 1 + axis->padding - y * axis->stride;
-    return last < 0 ? 0 : nacre_smaller(axis->taps, last / axis->dilation + 1);
-}
-
-/* The stretch that begins at `first` and goes on, up to `end`, while the same ones of taps [from, to) lie
-   inside. */
-static stretch stretch_at(const nacre_conv_axis *axis, int64_t first, int64_t end, int64_t from,
-                          int64_t to) {
-    stretch s = {first, first, 0, 0};
-    for (; s.end < end; s.end++) {
-        int64_t low = nacre_larger(from, least_tap(axis, s.end));
-        int64_t high = nacre_larger(low, nacre_smaller(to, tap_end(axis, s.end)));
-        if (s.end > first && (low != s.tap || high != s.tap_end)) break;
-        s.tap = low;
-        s.tap_end = high;
+static void find_stretches(const nacre_conv_axis *axis, stretches *out) {
+    out->count = 0;
+    for (int64_t y = 0; y < axis->y; y++) {
+        int64_t outside = axis->padding - y * axis->stride, last = axis->x - 1 + outside;
+        int64_t tap = outside > 0 ? nacre_parts(outside, axis->dilation) : 0;
+        int64_t end = last < 0 ? 0 : nacre_smaller(axis->taps, last / axis->dilation + 1);
+        tap = nacre_smaller(tap, end);
+        stretch *open = out->count ? &out->item[out->count - 1] : NULL;
+        if (open && open->tap == tap && open->tap_end == end)
+            open->end = y + 1;
+        else
+            out->item[out->count++] = (stretch){y, y + 1, tap, end};
     }
-    return s;
+}
+
+/* The next outputs from *at on, before `end`, over which the same ones of taps [from, to) lie inside; those with
+   none are passed over. */
+static bool next_stretch(const stretches *all, int64_t *at, int64_t end, int64_t from, int64_t to,
+                         stretch *out) {
+    *out = (stretch){0, 0, 0, 0};
+    for (int i = 0; i < all->count && *at < end; i++) {
+        const stretch *s = &all->item[i];
+        if (s->end <= *at) continue;
+        int64_t tap = nacre_larger(from, s->tap), tap_end = nacre_smaller(to, s->tap_end);
+        bool open = out->end > out->first;
+        if (open && (tap != out->tap || tap_end != out->tap_end)) return true;
+        int64_t next = nacre_smaller(s->end, end);
+        if (tap < tap_end) *out = (stretch){open ? out->first : *at, next, tap, tap_end};
+        *at = next;
+    }
+    return out->end > out->first;
 }
 
 /* Sums over a rectangle of outputs, under those of the tile's taps that lie inside x there. */
@@ -118,16 +134,14 @@ static void sum_rectangle(const task *t, const tile_taps *taps, const stretch *r
 
 /* Output rows [first, end): cut into rectangles over which the same taps lie inside. */
 static void sum_rows(const task *t, const tile_taps *taps, int64_t first, int64_t end) {
-    const nacre_conv_axis *row = &t->w->c.row, *column = &t->w->c.column;
-    while (first < end) {
-        stretch rows = stretch_at(row, first, end, taps->row, taps->row + taps->rows);
-        first = rows.end;
-        for (int64_t at = 0; at < column->y && rows.tap < rows.tap_end;) {
-            stretch columns =
-                stretch_at(column, at, column->y, taps->column, taps->column + taps->columns);
+    const weights *w = t->w;
+    int64_t columns_end = w->c.column.y;
+    stretch rows, columns;
+    while (next_stretch(&w->rows, &first, end, taps->row, taps->row + taps->rows, &rows)) {
+        int64_t at = 0;
+        while (next_stretch(&w->columns, &at, columns_end, taps->column,
+                            taps->column + taps->columns, &columns))
             sum_rectangle(t, taps, &rows, &columns);
-            at = columns.end;
-        }
     }
 }
 
@@ -206,7 +220,7 @@ static void join(task *t, int samples) {
     const nacre_conv *c = &w->c;
     int64_t all = c->x_channels * c->row.taps * c->column.taps;
     int64_t from = first_tap(w, t->first_line), taps = task_taps(t);
-    float sums[MOST_UNIT_TAPS * MOST_OUTS] = {0}, bias[MOST_OUTS] = {0};
+    float sums[MOST_SUMS] = {0}, bias[MOST_OUTS] = {0};
     c->level->conv->join_lanes(taps * t->outs, samples, t->acc, sums);
     float *part = t->part ? w->scratch + (t->part - 1) * (w->weight_floats + w->bias_floats) : NULL;
     float *dweight = part ? part : w->dweight, *dbias = part ? part + w->weight_floats : w->dbias;
@@ -248,35 +262,40 @@ static void weights_task(void *context, size_t index) {
     join(&t, NACRE_LANES);
 }
 
+/* How the taps are cut into lines, and lines into tiles. */
+static void plan_lines(weights *w) {
+    const nacre_conv *c = &w->c;
+    int64_t window = c->row.taps * c->column.taps;
+    w->kind = window == 1 ? LINES_POINTWISE : window <= NACRE_CONV_TAPS ? LINES_WINDOW : LINES_ROW;
+    if (w->kind == LINES_POINTWISE) {
+        w->chunk = MOST_RUN;
+        w->line_taps = POINTWISE_TAPS;
+        w->lines = nacre_parts(c->x_channels, POINTWISE_TAPS);
+    } else if (w->kind == LINES_WINDOW) {
+        w->chunk = (int)window;
+        w->line_taps = window;
+        w->lines = c->x_channels;
+    } else {
+        w->line_taps = c->column.taps;
+        w->lines = c->x_channels * c->row.taps;
+        w->chunk = (int)nacre_parts(w->line_taps, nacre_parts(w->line_taps, MOST_ROW));
+    }
+}
+
 static weights weights_of(const nacre_plan_op *step) {
     weights w = {
         .c = nacre_conv_of(step, &step->in[0].shape, &step->in[1].shape, &step->out[0].shape)};
     const nacre_conv *c = &w.c;
-    const nacre_conv_kernels *kernels = c->level->conv;
-    int64_t window = c->row.taps * c->column.taps;
     w.parts = nacre_larger(1, nacre_smaller(c->blocks, PARTS));
     w.x_plane = c->row.x * c->column.x * NACRE_LANES;
     w.y_plane = c->row.y * c->column.y * NACRE_LANES;
-    w.kind = window == 1 ? LINES_POINTWISE : window <= NACRE_CONV_TAPS ? LINES_WINDOW : LINES_ROW;
-    if (w.kind == LINES_POINTWISE) {
-        w.chunk = MOST_RUN;
-        w.line_taps = UNIT_TAPS;
-        w.units = w.lines = nacre_parts(c->x_channels, UNIT_TAPS);
-    } else if (w.kind == LINES_WINDOW) {
-        w.chunk = (int)window;
-        w.line_taps = window;
-        w.lines = c->x_channels;
-    } else {
-        w.line_taps = c->column.taps;
-        w.lines = c->x_channels * c->row.taps;
-        w.chunk = (int)nacre_parts(w.line_taps, nacre_parts(w.line_taps, MOST_ROW));
-    }
-    if (w.kind != LINES_POINTWISE)
-        w.units = nacre_parts(w.lines, nacre_larger(1, UNIT_TAPS / w.line_taps));
-    int64_t most = kernels->outs_beside[w.chunk - 1];
+    plan_lines(&w);
+    int64_t most = c->level->conv->outs_beside[w.chunk - 1];
     w.out_tiles = nacre_parts(c->y_channels, most);
     w.outs = nacre_parts(c->y_channels, nacre_larger(1, w.out_tiles));
     if (w.outs > 0) w.out_tiles = nacre_parts(c->y_channels, w.outs);
+    int64_t sums = nacre_larger(1, w.outs) * w.line_taps;
+    w.units = nacre_parts(w.lines, nacre_larger(1, MOST_SUMS / sums));
     w.weight_floats = nacre_shape_numel(&step->out[0].shape);
     w.bias_floats = nacre_shape_numel(&step->out[1].shape);
     return w;
@@ -289,6 +308,8 @@ static void run_weights(const nacre_plan_op *step, void *scratch) {
     w.dweight = step->out[0].data;
     w.dbias = step->out[1].data;
     w.scratch = scratch;
+    find_stretches(&w.c.row, &w.rows);
+    find_stretches(&w.c.column, &w.columns);
     size_t part_floats = (size_t)(w.weight_floats + w.bias_floats);
     memset(w.dweight, 0, (size_t)w.weight_floats * sizeof(float));
     memset(w.dbias, 0, (size_t)w.bias_floats * sizeof(float));
