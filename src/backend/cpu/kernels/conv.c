@@ -116,13 +116,15 @@ INLINE void products(const int outs, const int taps, const nacre_conv_products *
             if (taps <= outs) {
                 EACH (t, taps) held[t] = vec_load(from + p->tap[t]);
                 EACH (o, outs) {
-                    const vec by = vec_load(d + o * p->dy_channel);
+                    vec by = vec_load(d + o * p->dy_channel);
+                    HOLD(by);
                     EACH (t, taps) sum[t][o] = vec_fma(by, held[t], sum[t][o]);
                 }
             } else {
                 EACH (o, outs) held[o] = vec_load(d + o * p->dy_channel);
                 EACH (t, taps) {
-                    const vec pixel = vec_load(from + p->tap[t]);
+                    vec pixel = vec_load(from + p->tap[t]);
+                    HOLD(pixel);
                     EACH (o, outs) sum[t][o] = vec_fma(held[o], pixel, sum[t][o]);
                 }
             }

@@ -247,6 +247,17 @@ INLINE vec vec_from_u8(const uint8_t *p) {
 }
 #endif
 
+/* A vector that is used more than once: loaded once, instead of by each instruction that uses it. */
+#if NACRE_LEVEL_AVX512
+#define HOLD(a) __asm__("" : "+v"(a))
+#elif NACRE_LEVEL_NEON
+#define HOLD(a) __asm__("" : "+w"(a))
+#elif NACRE_LEVEL_AVX2 || defined(__x86_64__)
+#define HOLD(a) __asm__("" : "+x"(a))
+#else
+#define HOLD(a) ((void)0)
+#endif
+
 INLINE vec vec_load_part(const float *p, size_t n) { return vec_load_or(p, n, 0.0f); }
 INLINE vec vec_zero(void) { return vec_set(0.0f); }
 INLINE vec vec_neg(vec a) { return bits_vec(ivec_xor(vec_bits(a), ivec_set(INT32_MIN))); }
