@@ -31,28 +31,15 @@ nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const 
 
 /* ---- which pixels an output sums ---- */
 
-/* A direction: outputs are y's and pixels x's, or the other way round. */
-typedef struct sums {
-    nacre_conv c;
-    bool backward;
-    bool relu;
-    const float *in, *bias;
-    const float *weight; /* as packed: [group][panel][in channel][tap][16 outs] */
-    float *out;
-    int64_t in_channels, out_channels; /* of one group */
-    int64_t in_rows, in_columns, out_rows, out_columns;
-    int64_t panels, panel_floats;
-    int64_t each; /* rows of a task */
-    struct segment *segments;
-    int segment_count;
-} sums;
+typedef nacre_conv_sums sums;
+typedef struct nacre_conv_segment segment;
 
 /* Output columns first, first + period, ... that sum the same taps. */
-typedef struct segment {
+struct nacre_conv_segment {
     int64_t first, pixels;
     int taps;
     nacre_conv_tap tap[MOST_TAPS];
-} segment;
+};
 
 /* The taps that output `at` of an axis sums; x: of pixels, w: numbers of taps. */
 static int taps_at(const nacre_conv_axis *axis, bool backward, int64_t at, nacre_conv_tap *to) {
@@ -130,6 +117,11 @@ static void pack_panel(void *context, size_t index) {
                               out + y * taps * NACRE_LANES);
 }
 
+void nacre_conv_pack(const nacre_conv_sums *s, const float *weight, float *out) {
+    pack_job pack = {s, weight, out};
+    nacre_parallel((size_t)(s->c.groups * s->panels), pack_panel, &pack);
+}
+
 /* ---- summing ---- */
 
 static void sum_row(const sums *s, int64_t block, int64_t row) {
@@ -182,8 +174,8 @@ static void sum_task(void *context, size_t index) {
     for (; row < end; row++) sum_row(s, block, row);
 }
 
-static sums sums_of(const nacre_plan_op *step) {
-    sums s = {.backward = step->op == &nacre_op_conv2d_backward_input};
+nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
+    nacre_conv_sums s = {.backward = step->op == &nacre_op_conv2d_backward_input};
     const nacre_shape *in = &step->in[0].shape, *out = &step->out[0].shape;
     s.c = nacre_conv_of(step, s.backward ? out : in, s.backward ? in : out, &step->in[1].shape);
     s.in_channels = in->dims[1] / s.c.groups;
@@ -192,6 +184,9 @@ static sums sums_of(const nacre_plan_op *step) {
     s.in_columns = in->dims[3];
     s.out_rows = out->dims[2];
     s.out_columns = out->dims[3];
+    s.in = step->in[0].data;
+    s.bias = step->inputs > 2 ? step->in[2].data : NULL;
+    s.out = step->out[0].data;
     s.panels = nacre_parts(s.out_channels, NACRE_LANES);
     s.panel_floats = s.in_channels * s.c.row.taps * s.c.column.taps * NACRE_LANES;
     int64_t row_work = s.out_columns * s.out_channels * s.panel_floats;
@@ -201,18 +196,14 @@ static sums sums_of(const nacre_plan_op *step) {
 }
 
 static void run_sums(const nacre_plan_op *step, void *scratch) {
-    sums s = sums_of(step);
+    sums s = nacre_conv_sums_of(step);
     if (nacre_shape_numel(&step->out[0].shape) == 0) return;
     float *packed = scratch;
     int64_t panels = s.c.groups * s.panels;
-    s.in = step->in[0].data;
-    s.bias = step->inputs > 2 ? step->in[2].data : NULL;
     s.weight = packed;
-    s.out = step->out[0].data;
     s.segments = (segment *)(void *)(packed + panels * s.panel_floats);
     find_segments(&s);
-    pack_job pack = {&s, step->in[1].data, packed};
-    nacre_parallel((size_t)panels, pack_panel, &pack);
+    nacre_conv_pack(&s, step->in[1].data, packed);
     nacre_parallel((size_t)(s.c.blocks * nacre_parts(s.out_rows, s.each)), sum_task, &s);
 }
 
@@ -221,13 +212,12 @@ static bool is_plain_f32(const nacre_array *array) {
 }
 
 bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
-    const nacre_shape *weight = &step->in[1].shape;
     if (!step->in[0].laned) return nacre_cpu_use_reference(step);
     for (int i = 0; i < step->inputs; i++)
         if (step->in[i].dtype != NACRE_DTYPE_DEFAULT && !is_plain_f32(&step->in[i])) return false;
-    sums s = sums_of(step);
+    sums s = nacre_conv_sums_of(step);
+    if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
     size_t scratch = (size_t)(s.c.groups * s.panels * s.panel_floats) * sizeof(float) +
                      (size_t)s.out_columns * sizeof(segment);
-    (void)weight;
     return nacre_cpu_use(step, run_sums, scratch, "laned convolution");
 }

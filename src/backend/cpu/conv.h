@@ -21,4 +21,28 @@ typedef struct nacre_conv {
 nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const nacre_shape *y,
                          const nacre_shape *weight);
 
+/* A direction: outputs are y's and pixels x's, or the other way round. */
+typedef struct nacre_conv_sums {
+    nacre_conv c;
+    bool backward, relu;
+    const float *in, *bias;
+    const float *weight; /* as packed: [group][panel][in channel][tap][16 outs] */
+    float *out;
+    int64_t in_channels, out_channels; /* of one group */
+    int64_t in_rows, in_columns, out_rows, out_columns;
+    int64_t panels, panel_floats;
+    int64_t each; /* rows of a task */
+    struct nacre_conv_segment *segments;
+    int segment_count;
+} nacre_conv_sums;
+
+nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step);
+
+/* weight [y channels][x channels of a group][taps] to panels. */
+void nacre_conv_pack(const nacre_conv_sums *s, const float *weight, float *out);
+
+/* Is Winograd's algorithm the faster way? From everything but the number of samples. */
+bool nacre_winograd_suits(const nacre_conv_sums *s);
+bool nacre_winograd_prepare(nacre_plan_op *step, const nacre_conv_sums *s);
+
 #endif

@@ -271,6 +271,19 @@ typedef struct nacre_conv_kernels {
     void (*unlane)(int64_t pixels, int samples, const float *x, float *out, int64_t out_sample);
 } nacre_conv_kernels;
 
+/* Winograd's transforms for 3 x 3 windows, 2 x 2 outputs at a time; `step`: from one of the 16 products to the
+   next. */
+typedef struct nacre_winograd_kernels {
+    /* x: 4 x 4 pixels, rows x_row apart; those of rows and columns whose bit is 0 count as 0 */
+    void (*input)(unsigned rows, unsigned columns, const float *x, int64_t x_row, float *out,
+                  int64_t step);
+    /* y: the first `rows` x `columns` of 2 x 2 pixels, bias added, then relu */
+    void (*output)(const float *m, int64_t step, const float *bias, bool relu, int rows,
+                   int columns, float *y, int64_t y_row);
+    /* packed [channels][9][16] -> out[product * step + channel * 16]; flipped: taps in reverse order */
+    void (*weights)(int64_t channels, bool flipped, const float *packed, float *out, int64_t step);
+} nacre_winograd_kernels;
+
 /* Pooling of one laned plane; pairs are rows, columns. */
 typedef struct nacre_pool {
     int64_t rows, columns, out_rows, out_columns;
@@ -311,6 +324,7 @@ typedef struct nacre_cpu_level {
     const nacre_attention_kernels *attention;
     const nacre_update_kernels *update;
     const nacre_conv_kernels *conv;
+    const nacre_winograd_kernels *winograd;
     const nacre_pool_kernels *pool;
     const nacre_batch_norm_kernels *batch_norm;
 } nacre_cpu_level;

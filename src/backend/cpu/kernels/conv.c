@@ -16,25 +16,35 @@
 
 /* ---- outputs ---- */
 
-/* `outs` channels of `pixels` neighbours. Only ever called with constants for both. */
+/* One tap of one channel added to a tile. */
+INLINE void add_tap(const int outs, const int pixels, const float *x, int64_t x_step,
+                    const float *weight, vec sum[MOST_OUTS][MOST_PIXELS]) {
+    vec pixel[MOST_PIXELS];
+    EACH (j, pixels) pixel[j] = vec_load(x + j * x_step);
+    EACH (o, outs) {
+        const vec by = vec_set(weight[o]);
+        EACH (j, pixels) sum[o][j] = vec_fma(by, pixel[j], sum[o][j]);
+    }
+}
+
+/* `outs` channels of `pixels` neighbours. Only ever called with constants for both. A single tap has a loop of its
+   own: the others' would cost as much as its products. */
 INLINE void tile(const int outs, const int pixels, const nacre_conv_sum *s, const float *x,
                  const float *w, const float *bias, float *out) {
     vec sum[MOST_OUTS][MOST_PIXELS];
     EACH (o, outs)
         EACH (j, pixels) sum[o][j] = vec_zero();
-    for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel) {
-        for (int r = 0; r < s->rows; r++) {
-            const float *x_row = x + s->row[r].x, *w_row = w + s->row[r].w;
-            for (int t = 0; t < s->columns; t++) {
-                const float *from = x_row + s->column[t].x, *weight = w_row + s->column[t].w;
-                vec pixel[MOST_PIXELS];
-                EACH (j, pixels) pixel[j] = vec_load(from + j * s->x_step);
-                EACH (o, outs) {
-                    const vec by = vec_set(weight[o]);
-                    EACH (j, pixels) sum[o][j] = vec_fma(by, pixel[j], sum[o][j]);
-                }
-            }
-        }
+    if (s->rows == 1 && s->columns == 1) {
+        x += s->row->x + s->column->x;
+        w += s->row->w + s->column->w;
+        for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel)
+            add_tap(outs, pixels, x, s->x_step, w, sum);
+    } else {
+        for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel)
+            for (int r = 0; r < s->rows; r++)
+                for (int t = 0; t < s->columns; t++)
+                    add_tap(outs, pixels, x + s->row[r].x + s->column[t].x, s->x_step,
+                            w + s->row[r].w + s->column[t].w, sum);
     }
     EACH (o, outs) {
         const vec b = bias ? vec_set(bias[o]) : vec_zero();

@@ -15,6 +15,7 @@ extern const nacre_random_kernels NACRE_AT_LEVEL(nacre_random_kernels);
 extern const nacre_attention_kernels NACRE_AT_LEVEL(nacre_attention_kernels);
 extern const nacre_update_kernels NACRE_AT_LEVEL(nacre_update_kernels);
 extern const nacre_conv_kernels NACRE_AT_LEVEL(nacre_conv_kernels);
+extern const nacre_winograd_kernels NACRE_AT_LEVEL(nacre_winograd_kernels);
 extern const nacre_pool_kernels NACRE_AT_LEVEL(nacre_pool_kernels);
 extern const nacre_batch_norm_kernels NACRE_AT_LEVEL(nacre_batch_norm_kernels);
 
@@ -31,6 +32,7 @@ const nacre_cpu_level NACRE_AT_LEVEL(nacre_cpu_level) = {
     .attention = &NACRE_AT_LEVEL(nacre_attention_kernels),
     .update = &NACRE_AT_LEVEL(nacre_update_kernels),
     .conv = &NACRE_AT_LEVEL(nacre_conv_kernels),
+    .winograd = &NACRE_AT_LEVEL(nacre_winograd_kernels),
     .pool = &NACRE_AT_LEVEL(nacre_pool_kernels),
     .batch_norm = &NACRE_AT_LEVEL(nacre_batch_norm_kernels),
 };

@@ -1,0 +1,114 @@
+/* Winograd's F(2 x 2, 3 x 3) on laned pixels: Y = A' ((G g G') * (B' d B)) A gives 2 x 2 outputs of a 3 x 3
+   window from 4 x 4 inputs with 16 multiplications instead of 36 (Lavin and Gray 2016, section 4.1). */
+#include "backend/cpu/kernels.h"
+#include "simd.h"
+
+enum { SIDE = 4 };
+
+/* B' of one line: (1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1) */
+INLINE void turn_input(vec d[SIDE]) {
+    const vec a = vec_sub(d[0], d[2]), b = vec_add(d[1], d[2]);
+    const vec c = vec_sub(d[2], d[1]), e = vec_sub(d[1], d[3]);
+    d[0] = a;
+    d[1] = b;
+    d[2] = c;
+    d[3] = e;
+}
+
+/* One 4 x 4 tile of x, rows x_row floats apart, to 16 numbers per lane, `step` floats apart. Pixels of rows and
+   columns whose bits are 0 are 0 and not read. */
+INLINE void input_tile(unsigned rows, unsigned columns, const float *x, int64_t x_row, float *out,
+                       int64_t step) {
+    vec d[SIDE][SIDE];
+    EACH (r, SIDE) {
+        EACH (c, SIDE)
+            d[r][c] = rows >> r & columns >> c & 1 ? vec_load(x + r * x_row + c * NACRE_LANES)
+                                                   : vec_zero();
+        turn_input(d[r]);
+    }
+    EACH (c, SIDE) {
+        vec column[SIDE];
+        EACH (r, SIDE) column[r] = d[r][c];
+        turn_input(column);
+        EACH (r, SIDE) vec_store(out + (r * SIDE + c) * step, column[r]);
+    }
+}
+
+static void input(unsigned rows, unsigned columns, const float *x, int64_t x_row, float *out,
+                  int64_t step) {
+    for (int at = 0; at < NACRE_LANES; at += LANES) {
+        if (rows == 15 && columns == 15)
+            input_tile(15, 15, x + at, x_row, out + at, step);
+        else
+            input_tile(rows, columns, x + at, x_row, out + at, step);
+    }
+}
+
+/* A' of one line: (1 1 1 0; 0 1 -1 -1) */
+INLINE void turn_output(const vec m[SIDE], vec y[2]) {
+    y[0] = vec_add(vec_add(m[0], m[1]), m[2]);
+    y[1] = vec_sub(vec_sub(m[1], m[2]), m[3]);
+}
+
+static void output(const float *m, int64_t step, const float *bias, bool relu, int rows,
+                   int columns, float *y, int64_t y_row) {
+    for (int at = 0; at < NACRE_LANES; at += LANES) {
+        vec half[SIDE][2], out[2][2];
+        EACH (r, SIDE) {
+            vec line[SIDE];
+            EACH (c, SIDE) line[c] = vec_load(m + (r * SIDE + c) * step + at);
+            turn_output(line, half[r]);
+        }
+        EACH (c, 2) {
+            vec line[SIDE], pair[2];
+            EACH (r, SIDE) line[r] = half[r][c];
+            turn_output(line, pair);
+            EACH (r, 2) {
+                out[r][c] = bias ? vec_add(pair[r], vec_set(*bias)) : pair[r];
+                if (relu) out[r][c] = vec_max(vec_zero(), out[r][c]);
+            }
+        }
+        EACH (r, 2)
+            EACH (c, 2)
+                if (r < rows && c < columns)
+                    vec_store(y + r * y_row + c * NACRE_LANES + at, out[r][c]);
+    }
+}
+
+/* G of one line: (1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1) */
+INLINE void turn_weights(const vec g[3], vec u[SIDE]) {
+    const vec half = vec_set(0.5f), ends = vec_add(g[0], g[2]);
+    u[0] = g[0];
+    u[1] = vec_mul(half, vec_add(ends, g[1]));
+    u[2] = vec_mul(half, vec_sub(ends, g[1]));
+    u[3] = g[2];
+}
+
+static void weights(int64_t channels, bool flipped, const float *packed, float *out, int64_t step) {
+    for (int64_t channel = 0; channel < channels; channel++) {
+        for (int at = 0; at < NACRE_LANES; at += LANES) {
+            vec half[3][SIDE];
+            EACH (r, 3) {
+                vec line[3];
+                EACH (c, 3)
+                    line[c] =
+                        vec_load(packed + (flipped ? 8 - 3 * r - c : 3 * r + c) * NACRE_LANES + at);
+                turn_weights(line, half[r]);
+            }
+            EACH (c, SIDE) {
+                vec line[3], u[SIDE];
+                EACH (r, 3) line[r] = half[r][c];
+                turn_weights(line, u);
+                EACH (r, SIDE) vec_store(out + (r * SIDE + c) * step + at, u[r]);
+            }
+        }
+        packed += 9 * NACRE_LANES;
+        out += NACRE_LANES;
+    }
+}
+
+const nacre_winograd_kernels NACRE_AT_LEVEL(nacre_winograd_kernels) = {
+    .input = input,
+    .output = output,
+    .weights = weights,
+};

@@ -1,0 +1,186 @@
+/* Convolutions of 3 x 3 windows by Winograd's algorithm: tiles of 4 x 4 pixels are transformed, the 16 products of
+   a tile are each a sum over channels, and every sum gives back 2 x 2 pixels. 2.25 times fewer multiplications. */
+#include "backend/cpu/conv.h"
+
+#include "base/pool.h"
+
+enum {
+    PRODUCTS = 16,
+    SIDE = 4,
+    OUT_SIDE = 2,
+    LEAST_CHANNELS = 8, /* on both sides: below, the transforms cost more than they save */
+    MOST_TILES = 8,     /* transformed together */
+    MOST_OUTS = 6, /* channels whose products lie in the first-level cache, four tiles at a time */
+    SLOTS = 16,    /* tasks, each with scratch of its own: that many threads at most can help */
+};
+/* Transformed pixels of a slot, which stay in the second-level cache. */
+#define SLOT_BYTES ((int64_t)256 << 10)
+
+typedef struct winograd_job {
+    nacre_conv_sums s;
+    const float *packed;
+    float *weights;    /* [panel][product][in channel][16 outs] */
+    float *pixels;     /* of each slot: [product][in channel][tile][16] */
+    int64_t top, left; /* padding as seen from the outputs */
+    int64_t tile_rows, tile_columns, tiles;
+    int64_t chunk, chunks; /* tiles transformed together; chunks of an image */
+    int64_t slots, slot_floats;
+} winograd_job;
+
+bool nacre_winograd_suits(const nacre_conv_sums *s) {
+    const nacre_conv_axis *row = &s->c.row, *column = &s->c.column;
+    return s->c.groups == 1 && row->taps == 3 && column->taps == 3 && row->stride == 1 &&
+           column->stride == 1 && row->dilation == 1 && column->dilation == 1 &&
+           s->in_channels >= LEAST_CHANNELS && s->out_channels >= LEAST_CHANNELS;
+}
+
+static int64_t product_floats(const winograd_job *j) {
+    return j->s.in_channels * NACRE_LANES; /* of a panel's weights */
+}
+
+static void weights_task(void *context, size_t panel) {
+    const winograd_job *j = context;
+    j->s.c.level->winograd->weights(
+        j->s.in_channels, j->s.backward, j->packed + (int64_t)panel * j->s.panel_floats,
+        j->weights + (int64_t)panel * PRODUCTS * product_floats(j), product_floats(j));
+}
+
+/* ---- a chunk of tiles ---- */
+
+/* From one product's pixels to the next's, a pixel more than they take: at a distance of many cache lines, a power
+   of two of them, all 16 would fall into one set of the cache. */
+static int64_t pixels_step(const winograd_job *j, int64_t tiles) {
+    return (j->s.in_channels * tiles + 1) * NACRE_LANES;
+}
+
+/* Bits of those of four elements, from `first` on, that lie in [0, extent). */
+static unsigned inside(int64_t first, int64_t extent) {
+    unsigned bits = 0;
+    for (int i = 0; i < SIDE; i++)
+        if (first + i >= 0 && first + i < extent) bits |= 1u << i;
+    return bits;
+}
+
+/* Tiles first .. first + tiles of all channels of a block. */
+static void transform_tiles(const winograd_job *j, int64_t block, int64_t first, int64_t tiles,
+                            float *out) {
+    const nacre_conv_sums *s = &j->s;
+    int64_t x_row = s->in_columns * NACRE_LANES, plane = s->in_rows * x_row;
+    int64_t step = pixels_step(j, tiles), at[MOST_TILES];
+    unsigned rows[MOST_TILES], columns[MOST_TILES];
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t row = (first + t) / j->tile_columns * OUT_SIDE - j->top;
+        int64_t column = (first + t) % j->tile_columns * OUT_SIDE - j->left;
+        rows[t] = inside(row, s->in_rows);
+        columns[t] = inside(column, s->in_columns);
+        at[t] = row * x_row + column * NACRE_LANES;
+    }
+    /* A channel at a time: neighbouring tiles lie side by side. */
+    for (int64_t c = 0; c < s->in_channels; c++) {
+        const float *x = s->in + (block * s->in_channels + c) * plane;
+        for (int64_t t = 0; t < tiles; t++, out += NACRE_LANES)
+            s->c.level->winograd->input(rows[t], columns[t], x + at[t], x_row, out, step);
+    }
+}
+
+/* `outs` channels from o on, from the transformed pixels of a chunk. */
+static void finish_outs(const winograd_job *j, const float *pixels, int64_t block, int64_t first,
+                        int64_t tiles, int64_t o, int outs) {
+    const nacre_conv_sums *s = &j->s;
+    static const nacre_conv_tap one = {0, 0};
+    float products[PRODUCTS * (MOST_OUTS * MOST_TILES + 1) * NACRE_LANES];
+    int64_t step = (outs * tiles + 1) * NACRE_LANES;
+    nacre_conv_sum sum = {.channels = s->in_channels,
+                          .x_channel = tiles * NACRE_LANES,
+                          .w_channel = NACRE_LANES,
+                          .x_step = NACRE_LANES,
+                          .out_channel = tiles * NACRE_LANES,
+                          .out_step = NACRE_LANES,
+                          .row = &one,
+                          .column = &one,
+                          .rows = 1,
+                          .columns = 1};
+    const float *weights =
+        j->weights + o / NACRE_LANES * PRODUCTS * product_floats(j) + o % NACRE_LANES;
+    for (int p = 0; p < PRODUCTS; p++)
+        s->c.level->conv->sum(&sum, outs, tiles, pixels + p * pixels_step(j, tiles),
+                              weights + p * product_floats(j), NULL, products + p * step);
+    int64_t y_row = s->out_columns * NACRE_LANES;
+    for (int k = 0; k < outs; k++) {
+        float *plane = s->out + (block * s->out_channels + o + k) * s->out_rows * y_row;
+        for (int64_t t = 0; t < tiles; t++) {
+            int64_t row = (first + t) / j->tile_columns * OUT_SIDE;
+            int64_t column = (first + t) % j->tile_columns * OUT_SIDE;
+            s->c.level->winograd->output(products + (k * tiles + t) * NACRE_LANES, step,
+                                         s->bias ? s->bias + o + k : NULL, s->relu,
+                                         (int)nacre_smaller(OUT_SIDE, s->out_rows - row),
+                                         (int)nacre_smaller(OUT_SIDE, s->out_columns - column),
+                                         plane + row * y_row + column * NACRE_LANES, y_row);
+        }
+    }
+}
+
+static void run_chunk(const winograd_job *j, float *pixels, int64_t item) {
+    const nacre_conv_sums *s = &j->s;
+    int64_t block = item / j->chunks, first = item % j->chunks * j->chunk;
+    int64_t tiles = nacre_smaller(j->chunk, j->tiles - first);
+    transform_tiles(j, block, first, tiles, pixels);
+    for (int64_t o = 0; o < s->out_channels;) {
+        int64_t left = nacre_smaller((o / NACRE_LANES + 1) * NACRE_LANES, s->out_channels) - o;
+        int64_t most = nacre_smaller(MOST_OUTS, s->c.level->conv->outs);
+        int64_t outs = nacre_parts(left, nacre_parts(left, most));
+        finish_outs(j, pixels, block, first, tiles, o, (int)outs);
+        o += outs;
+    }
+}
+
+static void slot_task(void *context, size_t slot) {
+    const winograd_job *j = context;
+    int64_t items = j->s.c.blocks * j->chunks, at = (int64_t)slot;
+    float *pixels = j->pixels + at * j->slot_floats;
+    int64_t end = items * (at + 1) / j->slots;
+    for (int64_t item = items * at / j->slots; item < end; item++) run_chunk(j, pixels, item);
+}
+
+/* ---- a step ---- */
+
+static winograd_job job_of(const nacre_conv_sums *s) {
+    const nacre_conv_axis *row = &s->c.row, *column = &s->c.column;
+    winograd_job j = {.s = *s,
+                      .top = s->backward ? 2 - row->padding : row->padding,
+                      .left = s->backward ? 2 - column->padding : column->padding,
+                      .tile_rows = nacre_parts(s->out_rows, OUT_SIDE),
+                      .tile_columns = nacre_parts(s->out_columns, OUT_SIDE)};
+    int64_t tile_bytes = PRODUCTS * s->in_channels * NACRE_LANES * (int64_t)sizeof(float);
+    j.tiles = j.tile_rows * j.tile_columns;
+    j.chunk = nacre_smaller(SLOT_BYTES / tile_bytes / 4 * 4, MOST_TILES);
+    j.chunk = nacre_larger(4, j.chunk);
+    j.chunks = nacre_parts(j.tiles, j.chunk);
+    j.slots = nacre_smaller(SLOTS, s->c.blocks * j.chunks);
+    j.slot_floats = PRODUCTS * pixels_step(&j, j.chunk);
+    return j;
+}
+
+static int64_t packed_floats(const winograd_job *j) { return j->s.panels * j->s.panel_floats; }
+static int64_t weights_floats(const winograd_job *j) {
+    return j->s.panels * PRODUCTS * product_floats(j);
+}
+
+static void run_winograd(const nacre_plan_op *step, void *scratch) {
+    nacre_conv_sums s = nacre_conv_sums_of(step);
+    winograd_job j = job_of(&s);
+    if (nacre_shape_numel(&step->out[0].shape) == 0) return;
+    float *packed = scratch;
+    j.packed = packed;
+    j.weights = packed + packed_floats(&j);
+    j.pixels = j.weights + weights_floats(&j);
+    nacre_conv_pack(&s, step->in[1].data, packed);
+    nacre_parallel((size_t)s.panels, weights_task, &j);
+    nacre_parallel((size_t)j.slots, slot_task, &j);
+}
+
+bool nacre_winograd_prepare(nacre_plan_op *step, const nacre_conv_sums *s) {
+    winograd_job j = job_of(s);
+    int64_t floats = packed_floats(&j) + weights_floats(&j) + j.slots * j.slot_floats;
+    return nacre_cpu_use(step, run_winograd, (size_t)floats * sizeof(float), "laned Winograd");
+}
