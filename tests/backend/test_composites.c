@@ -155,6 +155,54 @@ static void cross_entropy_matches_its_definition(void **state) {
     }
 }
 
+/* Around the number of classes up to which rows are turned into lanes, and of rows that fill a vector. */
+static void cross_entropy_of_rows_in_lanes_matches_its_definition(void **state) {
+    (void)state;
+    static const nacre_dtype dtypes[] = {NACRE_I64, NACRE_I32, NACRE_U8};
+    for (int d = 0; d < 3; d++) {
+        for (int64_t classes = 62; classes < 67; classes++) check_loss(18, classes, dtypes[d]);
+        for (int64_t rows = 1; rows < 34; rows++) check_loss(rows, 10, dtypes[d]);
+    }
+}
+
+/* Gradient rows of `count` rows from `first` on. */
+static nacre_array loss_gradient(nacre_array logits, nacre_array target, int64_t first,
+                                 int64_t count) {
+    int64_t classes = logits.shape.dims[1];
+    nacre_array dloss = kit_array(NACRE_F32, NACRE_SCALAR);
+    *(float *)dloss.data = (float)count; /* divided by the rows again */
+    logits.data = (float *)logits.data + first * classes;
+    logits.shape.dims[0] = count;
+    target.data = (int64_t *)target.data + first;
+    target.shape.dims[0] = count;
+    nacre_plan_op step =
+        step_of(&nacre_op_cross_entropy_backward, NULL, 3, (nacre_array[]){logits, target, dloss});
+    step.out[0] = kit_array(NACRE_F32, logits.shape);
+    kit_run(&step);
+    return step.out[0];
+}
+
+static void a_row_of_cross_entropy_does_not_know_its_neighbours(void **state) {
+    (void)state;
+    static const int64_t widths[] = {1, 3, 10, 16, 17, 64, 65};
+    for (int w = 0; w < 7; w++) {
+        int64_t rows = 19, n = widths[w]; /* more than a vector, and a rest */
+        nacre_array logits = kit_random_f32(NACRE_SHAPE(rows, n));
+        nacre_array target = kit_array(NACRE_I64, NACRE_SHAPE(rows));
+        for (int64_t i = 0; i < rows; i++) ((int64_t *)target.data)[i] = i * 5 % n;
+        ((float *)logits.data)[3 * n] = NAN;
+        ((float *)logits.data)[4 * n + n - 1] = INFINITY;
+        const float *all = loss_gradient(logits, target, 0, rows).data;
+        for (int64_t i = 0; i < rows; i++) {
+            const float *alone = loss_gradient(logits, target, i, 1).data;
+            for (int64_t j = 0; j < n; j++)
+                assert_true(memcmp(&alone[j], &all[i * n + j], sizeof(float)) == 0 ||
+                            (isnan(alone[j]) && isnan(all[i * n + j])));
+        }
+        kit_end();
+    }
+}
+
 static void a_bad_label_touches_no_foreign_memory(void **state) {
     (void)state;
     nacre_array logits = kit_random_f32(NACRE_SHAPE(2, 10)),
@@ -405,6 +453,8 @@ int main(void) {
         KIT_TEST(layer_norm_centres_and_scales_rows_of_any_length),
         KIT_TEST(layer_norm_has_the_bits_of_a_row_alone_and_of_any_threads),
         KIT_TEST(gather_scatter_and_one_hot_follow_their_indices),
+        KIT_TEST(cross_entropy_of_rows_in_lanes_matches_its_definition),
+        KIT_TEST(a_row_of_cross_entropy_does_not_know_its_neighbours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -255,7 +255,22 @@ bool nacre_cpu_prepare_group(nacre_plan_op *step) {
     return nacre_cpu_use(step, run_group, 0, "fused tiles");
 }
 
+/* Predicted classes against wanted ones: i64 as they lie. */
+static void run_equal_i64(const nacre_plan_op *step, void *scratch) {
+    (void)scratch;
+    const int64_t *a = step->in[0].data, *b = step->in[1].data;
+    uint8_t *out = step->out[0].data;
+    int64_t count = nacre_shape_numel(&step->out[0].shape);
+    for (int64_t i = 0; i < count; i++) out[i] = a[i] == b[i];
+}
+
+static bool is_equal_i64(const nacre_plan_op *step) {
+    return step->op == &nacre_op_equal && step->in[0].dtype == NACRE_I64 &&
+           nacre_cpu_is_plain(&step->in[0]) && nacre_cpu_is_plain(&step->in[1]);
+}
+
 bool nacre_cpu_prepare_elementwise(nacre_plan_op *step) {
+    if (is_equal_i64(step)) return nacre_cpu_use(step, run_equal_i64, 0, "equal i64");
     if (!row_of_step(step)) return nacre_cpu_use_reference(step);
     return nacre_cpu_use(step, run_single, 0, "tiles");
 }

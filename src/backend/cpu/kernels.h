@@ -148,11 +148,12 @@ typedef struct nacre_softmax_kernels {
     nacre_softmax_rows *softmax_backward, *log_softmax_backward; /* x: the forward's output */
     nacre_softmax_columns *softmax_columns, *log_softmax_columns;
     nacre_softmax_columns *softmax_backward_columns, *log_softmax_backward_columns;
-    /* -log softmax(x)[target] of one row; with weights: -sum of target[j] log softmax(x)[j] */
-    float (*loss_index)(int64_t n, const float *x, int64_t target);
+    /* -log softmax(x)[target] of each row, 0 where target is no class; and scale * (softmax(x) - target). */
+    void (*losses)(int64_t rows, int64_t n, const float *x, const int64_t *target, float *out);
+    void (*losses_backward)(int64_t rows, int64_t n, const float *x, const int64_t *target,
+                            float scale, float *out);
+    /* One row, with weights: -sum of target[j] log softmax(x)[j], and scale * (softmax(x) sum(target) - target). */
     float (*loss_rows)(int64_t n, const float *x, const float *target);
-    /* out = scale * (softmax(x) - target), or with weights: scale * (softmax(x) sum(target) - target) */
-    void (*loss_index_backward)(int64_t n, const float *x, int64_t target, float scale, float *out);
     void (*loss_rows_backward)(int64_t n, const float *x, const float *target, float scale,
                                float *out);
 } nacre_softmax_kernels;

@@ -100,31 +100,44 @@ typedef struct loss_job {
     int64_t rows, classes, each;
 } loss_job;
 
+/* The classes of rows [first, first + count), count <= TARGETS. */
+enum { TARGETS = 128 };
+static const int64_t *targets_of(const loss_job *j, int64_t first, int64_t count,
+                                 int64_t room[TARGETS]) {
+    if (j->target->dtype == NACRE_I64) return (const int64_t *)j->target->data + first;
+    for (int64_t i = 0; i < count; i++) room[i] = nacre_index_at(j->target, first + i);
+    return room;
+}
+
 static void loss_task(void *context, size_t index) {
     const loss_job *j = context;
     int64_t i = (int64_t)index * j->each, end = nacre_smaller(i + j->each, j->rows);
-    bool weights = j->target->dtype == NACRE_F32;
-    for (; i < end; i++) {
-        const float *x = j->logits + i * j->classes;
-        j->out[i] = weights ? j->kernels->loss_rows(j->classes, x,
-                                                    (const float *)j->target->data + i * j->classes)
-                            : j->kernels->loss_index(j->classes, x, nacre_index_at(j->target, i));
+    int64_t n = j->classes, room[TARGETS];
+    if (j->target->dtype == NACRE_F32) {
+        for (const float *weights = j->target->data; i < end; i++)
+            j->out[i] = j->kernels->loss_rows(n, j->logits + i * n, weights + i * n);
+        return;
+    }
+    for (; i < end; i += TARGETS) {
+        int64_t rows = nacre_smaller(TARGETS, end - i);
+        j->kernels->losses(rows, n, j->logits + i * n, targets_of(j, i, rows, room), j->out + i);
     }
 }
 
 static void loss_backward_task(void *context, size_t index) {
     const loss_job *j = context;
     int64_t i = (int64_t)index * j->each, end = nacre_smaller(i + j->each, j->rows);
-    bool weights = j->target->dtype == NACRE_F32;
-    for (; i < end; i++) {
-        int64_t at = i * j->classes;
-        if (weights)
-            j->kernels->loss_rows_backward(j->classes, j->logits + at,
-                                           (const float *)j->target->data + at, j->scale,
-                                           j->out + at);
-        else
-            j->kernels->loss_index_backward(j->classes, j->logits + at,
-                                            nacre_index_at(j->target, i), j->scale, j->out + at);
+    int64_t n = j->classes, room[TARGETS];
+    if (j->target->dtype == NACRE_F32) {
+        for (const float *weights = j->target->data; i < end; i++)
+            j->kernels->loss_rows_backward(n, j->logits + i * n, weights + i * n, j->scale,
+                                           j->out + i * n);
+        return;
+    }
+    for (; i < end; i += TARGETS) {
+        int64_t rows = nacre_smaller(TARGETS, end - i);
+        j->kernels->losses_backward(rows, n, j->logits + i * n, targets_of(j, i, rows, room),
+                                    j->scale, j->out + i * n);
     }
 }
 

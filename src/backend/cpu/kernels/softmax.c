@@ -3,6 +3,7 @@
 #include "backend/cpu/kernels.h"
 #include "math.h"
 #include "sum.h"
+#include "transpose.h"
 
 /* ---- rows ---- */
 
@@ -247,6 +248,98 @@ static void loss_rows_backward(int64_t n, const float *x, const float *target, f
     }
 }
 
+/* ---- cross-entropy of few classes: LANES rows at once, transposed into the lanes of columns ---- */
+
+#define FEW_CLASSES 64
+
+/* x[i], lane r: element i of row r, zeros past the rows and classes that there are. */
+INLINE void turn_rows(int64_t rows, int64_t n, const float *from, vec x[FEW_CLASSES]) {
+    float padded[LANES * LANES];
+    for (int64_t i = 0; i < n; i += LANES) {
+        if (rows >= LANES && n - i >= LANES) {
+            load_columns(x + i, from + i, n);
+        } else {
+            pad_block(padded, from + i, n, rows, n - i);
+            load_columns(x + i, padded, LANES);
+        }
+    }
+}
+
+INLINE vec turned_max(int64_t n, const vec x[FEW_CLASSES]) {
+    vec most = vec_set(-INFINITY);
+    for (int64_t i = 0; i < n; i++) most = vec_maximum(most, x[i]);
+    return most;
+}
+
+/* x becomes exp(x - most); returns the sums. */
+INLINE vec turned_exp(int64_t n, vec most, vec x[FEW_CLASSES]) {
+    partial_sums sums;
+    partial_zero(&sums);
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = vec_exp(vec_sub(x[i], most));
+        partial_add(&sums, i, x[i]);
+    }
+    return partial_total(&sums);
+}
+
+static void losses(int64_t rows, int64_t n, const float *x, const int64_t *target, float *out) {
+    if (n > FEW_CLASSES) {
+        for (int64_t r = 0; r < rows; r++) out[r] = loss_index(n, x + r * n, target[r]);
+        return;
+    }
+    for (int64_t first = 0; first < rows; first += LANES) {
+        const int64_t count = rows - first < LANES ? rows - first : LANES;
+        const float *from = x + first * n;
+        float most[LANES], log_sum[LANES];
+        vec turned[FEW_CLASSES];
+        turn_rows(count, n, from, turned);
+        const vec largest = turned_max(n, turned);
+        vec_store(most, largest);
+        vec_store(log_sum, vec_log(turned_exp(n, largest, turned)));
+        for (int64_t r = 0; r < count; r++) {
+            const int64_t t = target[first + r];
+            const bool valid = t >= 0 && t < n;
+            out[first + r] = valid ? -((from[r * n + t] - most[r]) - log_sum[r]) : 0.0f;
+        }
+    }
+}
+
+/* Rows of the classes' vectors, turned back. */
+INLINE void turn_back(int64_t rows, int64_t n, const float *classes, float *out) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec row[LANES];
+        load_columns(row, classes + i * LANES, LANES);
+        for (int64_t r = 0; r < rows; r++) vec_store_n(out + r * n + i, (size_t)(n - i), row[r]);
+    }
+}
+
+static void losses_backward(int64_t rows, int64_t n, const float *x, const int64_t *target,
+                            float scale, float *out) {
+    if (n > FEW_CLASSES) {
+        for (int64_t r = 0; r < rows; r++)
+            loss_index_backward(n, x + r * n, target[r], scale, out + r * n);
+        return;
+    }
+    float classes[FEW_CLASSES * LANES] = {0};
+    for (int64_t first = 0; first < rows; first += LANES) {
+        const int64_t count = rows - first < LANES ? rows - first : LANES;
+        float chosen[LANES] = {0};
+        for (int64_t r = 0; r < count; r++) {
+            const int64_t t = target[first + r];
+            chosen[r] = t >= 0 && t < n ? (float)t : -1.0f;
+        }
+        vec turned[FEW_CLASSES];
+        turn_rows(count, n, x + first * n, turned);
+        const vec sum = turned_exp(n, turned_max(n, turned), turned), wanted = vec_load(chosen);
+        for (int64_t i = 0; i < n; i++) {
+            const vec p = vec_div(turned[i], sum), one = vec_set(1.0f);
+            const vec g = vec_select(vec_equal(wanted, vec_set((float)i)), vec_sub(p, one), p);
+            store_halves(classes + i * LANES, vec_mul(g, vec_set(scale)));
+        }
+        turn_back(count, n, classes, out + first * n);
+    }
+}
+
 const nacre_softmax_kernels NACRE_AT_LEVEL(nacre_softmax_kernels) = {
     .softmax = softmax,
     .log_softmax = log_softmax,
@@ -256,8 +349,8 @@ const nacre_softmax_kernels NACRE_AT_LEVEL(nacre_softmax_kernels) = {
     .log_softmax_columns = log_softmax_columns,
     .softmax_backward_columns = softmax_backward_columns,
     .log_softmax_backward_columns = log_softmax_backward_columns,
-    .loss_index = loss_index,
+    .losses = losses,
+    .losses_backward = losses_backward,
     .loss_rows = loss_rows,
-    .loss_index_backward = loss_index_backward,
     .loss_rows_backward = loss_rows_backward,
 };
