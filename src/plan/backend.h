@@ -47,8 +47,8 @@ typedef struct nacre_backend_table {
     bool (*claims)(const nacre_op *op, const nacre_inference *shapes);
     /* May an f32 element-wise op be part of a fused group? */
     bool (*fuses)(const nacre_op *op);
-    /* May this product take an epilogue? */
-    bool (*takes_epilogue)(const nacre_op *op);
+    /* May this op take `member` as number `position` of its epilogue? */
+    bool (*takes_epilogue)(const nacre_op *op, const nacre_op *member, int position);
     /* Which operands must be laned: NACRE_READS_IN and _OUT bits, from op, attributes, dtypes and shapes. NULL:
        none ever. */
     unsigned (*laned)(const nacre_plan_op *step);

@@ -123,7 +123,7 @@ static void fold_product(fusion *f, group *g, const plan_step *step) {
     for (int i = 0; g->product < 0 && i < step->inputs; i++) {
         int id = step->in[i], maker = f->maker[id];
         if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] || f->read_outside[id] ||
-            !plan->backend->takes_epilogue(plan->steps[maker].op) ||
+            !plan->backend->takes_epilogue(plan->steps[maker].op, step->op, g->count - 1) ||
             !same_shape(plan, id, step->out[0]) || reads_through_view(f, step, id)) {
             continue;
         }
@@ -136,6 +136,12 @@ static void fold_product(fusion *f, group *g, const plan_step *step) {
             }
         }
     }
+}
+
+static bool fits_epilogue(const fusion *f, const group *g, const plan_step *step) {
+    const nacre_plan *plan = f->plan;
+    return g->product < 0 ||
+           plan->backend->takes_epilogue(plan->steps[g->product].op, step->op, g->count);
 }
 
 static void join(fusion *f, int at, int index) {
@@ -174,8 +180,8 @@ static void place_step(fusion *f, int index) {
     }
     if (best >= 0) {
         group *g = &f->groups[best];
-        if (g->count == NACRE_PROGRAM_CODES || !reads_plainly(f, g, step) ||
-            !take_inputs(f, g, step)) {
+        if (g->count == NACRE_PROGRAM_CODES || !fits_epilogue(f, g, step) ||
+            !reads_plainly(f, g, step) || !take_inputs(f, g, step)) {
             best = -1;
         }
     }

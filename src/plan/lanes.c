@@ -19,10 +19,11 @@ static void describe(const nacre_plan *plan, const int *ids, int count, nacre_ar
 }
 
 static unsigned wish(const nacre_plan *plan, const plan_step *step) {
-    if (!step->op || step->program || !plan->backend->laned) return 0;
+    if (!step->op || !plan->backend->laned) return 0;
     nacre_plan_op shapes = {
         .op = step->op, .attrs = step->attrs, .inputs = step->inputs, .outputs = step->outputs};
     describe(plan, step->in, step->inputs, shapes.in);
+    if (step->program) shapes.inputs = step->own;
     describe(plan, step->out, step->outputs, shapes.out);
     return plan->backend->laned(&shapes);
 }
@@ -135,7 +136,8 @@ static void turn_inputs(lanes *l, plan_step *step, unsigned wanted) {
 static void turn_outputs(lanes *l, plan_step *step, unsigned wanted) {
     for (int i = 0; i < step->outputs; i++) {
         int id = step->out[i];
-        bool laned = step->laned || wanted & NACRE_READS_OUT(i);
+        /* An epilogue's results are all like the op's own. */
+        bool laned = step->laned || wanted & NACRE_READS_OUT(step->program ? 0 : i);
         l->plain[id] = !laned;
         if (laned) step->out[i] = add_twin(l, id);
     }

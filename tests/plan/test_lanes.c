@@ -133,6 +133,32 @@ static void values_turn_once_on_the_way_in_and_once_on_the_way_out(void **state)
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
+/* A relu runs with its convolution, whether or not somebody wants what it was given. */
+static void a_relu_joins_its_convolution(void **state) {
+    (void)state;
+    const int64_t samples[] = {3, 20};
+    for (size_t i = 0; i < 2; i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *x = nacre_rand(NACRE_SHAPE(samples[i], 2, 6, 7));
+        nacre_tensor *w = nacre_sub_scalar(nacre_rand(NACRE_SHAPE(3, 2, 3, 3)), 0.5);
+        assert_int_equal(nacre_eval_all((nacre_tensor *[]){x, w}, 2), NACRE_OK);
+        nacre_explanation *e = nacre_explain(nacre_f_relu(nacre_f_conv2d(x, w)));
+        assert_non_null(e);
+        assert_int_equal(count_steps(e, "conv2d+relu"), 1);
+        assert_int_equal(count_steps(e, "relu"), 0);
+        nacre_explanation_free(e);
+        nacre_tensor *y = nacre_f_conv2d(x, w), *z = nacre_f_relu(y), *alone = nacre_f_conv2d(x, w);
+        nacre_tensor *joined = nacre_f_relu(nacre_f_conv2d(x, w));
+        assert_int_equal(nacre_eval_all((nacre_tensor *[]){y, z, alone}, 3), NACRE_OK);
+        assert_int_equal(nacre_eval(joined), NACRE_OK);
+        const float *a = nacre_data(y), *b = nacre_data(z), *c = nacre_data(joined);
+        assert_memory_equal(a, nacre_data(alone), (size_t)nacre_numel(y) * sizeof *a);
+        for (int64_t k = 0; k < nacre_numel(y); k++)
+            assert_true(b[k] == (a[k] > 0 ? a[k] : 0) && c[k] == b[k]);
+        assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    }
+}
+
 /* 0 / 0 in the lanes beyond the batch: neither gradients nor the watch may see it. */
 static void lanes_without_a_sample_stay_unseen(void **state) {
     (void)state;
@@ -177,6 +203,7 @@ int main(void) {
         cmocka_unit_test(threads_and_eager_mode_change_no_bit),
         cmocka_unit_test(an_image_alone_gives_the_bits_it_gives_in_a_batch),
         cmocka_unit_test(values_turn_once_on_the_way_in_and_once_on_the_way_out),
+        cmocka_unit_test(a_relu_joins_its_convolution),
         cmocka_unit_test(lanes_without_a_sample_stay_unseen),
         cmocka_unit_test(the_watch_names_the_op_that_made_nan_in_lanes),
     };

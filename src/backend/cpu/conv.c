@@ -5,10 +5,14 @@
 #include "base/pool.h"
 #include "ops/attrs.h"
 
+#include <string.h>
+
 /* Multiply-adds that make a task: about 2 us. */
 #define TASK_WORK ((int64_t)1 << 18)
 /* Taps of one axis, at most: a larger window goes to the reference. */
 enum { MOST_TAPS = 64 };
+/* Pixels of a plain row at once. */
+enum { PLAIN_PIXELS = 64 };
 
 nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const nacre_shape *y,
                          const nacre_shape *weight) {
@@ -84,7 +88,7 @@ static void find_segments(sums *s) {
     }
     for (int i = 0; i < s->segment_count; i++) {
         for (int t = 0; t < s->segments[i].taps; t++) {
-            s->segments[i].tap[t].x *= NACRE_LANES;
+            s->segments[i].tap[t].x *= s->unit;
             s->segments[i].tap[t].w *= NACRE_LANES;
         }
     }
@@ -124,45 +128,78 @@ void nacre_conv_pack(const nacre_conv_sums *s, const float *weight, float *out) 
 
 /* ---- summing ---- */
 
-static void sum_row(const sums *s, int64_t block, int64_t row) {
+/* One row of a group's outputs; x: the group's first input plane, out: its first output's row. */
+static void sum_laned(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
+                      float *out) {
+    const nacre_conv *c = &s->c;
+    const float *w = s->weight + group * s->panels * s->panel_floats;
+    const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
+    for (int64_t o = 0; o < s->out_channels;) {
+        /* Even parts of a panel, none of them across its end. */
+        int64_t panel = o / NACRE_LANES, end = (panel + 1) * NACRE_LANES;
+        int64_t left = nacre_smaller(end, s->out_channels) - o;
+        int64_t outs = nacre_parts(left, nacre_parts(left, c->level->conv->outs));
+        const float *weight = w + panel * s->panel_floats + o % NACRE_LANES;
+        for (int i = 0; i < s->segment_count; i++) {
+            const segment *part = &s->segments[i];
+            sum->column = part->tap;
+            sum->columns = part->taps;
+            c->level->conv->sum(sum, (int)outs, part->pixels, x, weight, bias ? bias + o : NULL,
+                                out + o * sum->out_channel + part->first * NACRE_LANES);
+        }
+        o += outs;
+    }
+}
+
+/* The same for a sample alone: the lanes hold a panel's channels, and the rows turn on their way out. */
+static void sum_plain(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
+                      float *out) {
+    const nacre_conv_kernels *kernels = s->c.level->conv;
+    for (int64_t panel = 0; panel < s->panels; panel++) {
+        int64_t o = panel * NACRE_LANES;
+        int outs = (int)nacre_smaller(NACRE_LANES, s->out_channels - o);
+        const float *weight = s->weight + (group * s->panels + panel) * s->panel_floats;
+        float bias[NACRE_LANES] = {0}, row[PLAIN_PIXELS * NACRE_LANES];
+        if (s->bias)
+            memcpy(bias, s->bias + group * s->out_channels + o, (size_t)outs * sizeof *bias);
+        for (int i = 0; i < s->segment_count; i++) {
+            const segment *part = &s->segments[i];
+            sum->column = part->tap;
+            sum->columns = part->taps;
+            for (int64_t done = 0; done < part->pixels; done += PLAIN_PIXELS) {
+                int64_t pixels = nacre_smaller(PLAIN_PIXELS, part->pixels - done);
+                kernels->sum_channels(sum, pixels, x + done * sum->x_step, weight,
+                                      s->bias ? bias : NULL, row);
+                kernels->unlane(pixels, outs, row, out + o * sum->out_channel + part->first + done,
+                                sum->out_channel);
+            }
+        }
+    }
+}
+
+/* A row of all channels; item: a block of samples, or one sample. */
+static void sum_row(const sums *s, int64_t item, int64_t row) {
     const nacre_conv *c = &s->c;
     nacre_conv_tap rows[MOST_TAPS];
     nacre_conv_sum sum = {.channels = s->in_channels,
-                          .x_channel = s->in_rows * s->in_columns * NACRE_LANES,
+                          .x_channel = s->in_rows * s->in_columns * s->unit,
                           .w_channel = c->row.taps * c->column.taps * NACRE_LANES,
-                          .x_step = pixel_step(s) * NACRE_LANES,
-                          .out_channel = s->out_rows * s->out_columns * NACRE_LANES,
-                          .out_step = period(s) * NACRE_LANES,
+                          .x_step = pixel_step(s) * s->unit,
+                          .out_channel = s->out_rows * s->out_columns * s->unit,
+                          .out_step = period(s) * s->unit,
                           .row = rows,
                           .relu = s->relu};
     sum.rows = taps_at(&c->row, s->backward, row, rows);
     for (int r = 0; r < sum.rows; r++) {
-        rows[r].x *= s->in_columns * NACRE_LANES;
+        rows[r].x *= s->in_columns * s->unit;
         rows[r].w *= c->column.taps * NACRE_LANES;
     }
-    int64_t most = c->level->conv->outs;
     for (int64_t group = 0; group < c->groups; group++) {
-        const float *x = s->in + (block * c->groups + group) * s->in_channels * sum.x_channel;
-        int64_t first_out = (block * c->groups + group) * s->out_channels;
-        const float *w = s->weight + group * s->panels * s->panel_floats;
-        const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
-        for (int64_t o = 0; o < s->out_channels;) {
-            /* Even parts of a panel, none of them across its end. */
-            int64_t panel = o / NACRE_LANES, end = (panel + 1) * NACRE_LANES;
-            int64_t left = nacre_smaller(end, s->out_channels) - o;
-            int64_t outs = nacre_parts(left, nacre_parts(left, most));
-            const float *weight = w + panel * s->panel_floats + o % NACRE_LANES;
-            float *out =
-                s->out + (first_out + o) * sum.out_channel + row * s->out_columns * NACRE_LANES;
-            for (int i = 0; i < s->segment_count; i++) {
-                const segment *part = &s->segments[i];
-                sum.column = part->tap;
-                sum.columns = part->taps;
-                c->level->conv->sum(&sum, (int)outs, part->pixels, x, weight,
-                                    bias ? bias + o : NULL, out + part->first * NACRE_LANES);
-            }
-            o += outs;
-        }
+        int64_t at = item * c->groups + group;
+        const float *x = s->in + at * s->in_channels * sum.x_channel;
+        float *out =
+            s->out + at * s->out_channels * sum.out_channel + row * s->out_columns * s->unit;
+        (s->unit == 1 ? sum_plain : sum_laned)(s, &sum, group, x, out);
     }
 }
 
@@ -172,6 +209,27 @@ static void sum_task(void *context, size_t index) {
     int64_t row = (int64_t)index % parts * s->each;
     int64_t end = nacre_smaller(row + s->each, s->out_rows);
     for (; row < end; row++) sum_row(s, block, row);
+}
+
+/* A relu: of the result, or, where the result itself is wanted too, apart. */
+static void take_epilogue(nacre_conv_sums *s, const nacre_plan_op *step) {
+    for (int k = 0; step->program && k < step->outputs; k++) {
+        if (step->program->result[k] == 0)
+            s->out = step->out[k].data;
+        else
+            s->relu_out = step->out[k].data;
+    }
+    if (step->outputs == 1 && s->relu_out) {
+        s->relu = true;
+        s->out = s->relu_out;
+    }
+}
+
+void nacre_conv_finish(const nacre_conv_sums *s) {
+    if (!s->relu_out || s->relu) return;
+    int64_t items = s->unit == 1 ? s->c.samples : s->c.blocks * NACRE_LANES;
+    int64_t floats = items * s->c.groups * s->out_channels * s->out_rows * s->out_columns;
+    s->c.level->elementwise->tile[NACRE_TILE_RELU]((size_t)floats, s->relu_out, s->out, NULL, NULL);
 }
 
 nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
@@ -185,11 +243,14 @@ nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
     s.out_rows = out->dims[2];
     s.out_columns = out->dims[3];
     s.in = step->in[0].data;
-    s.bias = step->inputs > 2 ? step->in[2].data : NULL;
+    int own = step->program ? step->own : step->inputs;
+    s.bias = own > 2 ? step->in[2].data : NULL;
     s.out = step->out[0].data;
     s.panels = nacre_parts(s.out_channels, NACRE_LANES);
     s.panel_floats = s.in_channels * s.c.row.taps * s.c.column.taps * NACRE_LANES;
-    int64_t row_work = s.out_columns * s.out_channels * s.panel_floats;
+    s.unit = step->in[0].laned ? NACRE_LANES : 1;
+    take_epilogue(&s, step);
+    int64_t row_work = s.out_columns * s.panels * s.panel_floats * s.unit;
     s.each =
         nacre_smaller(nacre_larger(1, s.out_rows), nacre_larger(1, TASK_WORK / (row_work + 1)));
     return s;
@@ -204,7 +265,9 @@ static void run_sums(const nacre_plan_op *step, void *scratch) {
     s.segments = (segment *)(void *)(packed + panels * s.panel_floats);
     find_segments(&s);
     nacre_conv_pack(&s, step->in[1].data, packed);
-    nacre_parallel((size_t)(s.c.blocks * nacre_parts(s.out_rows, s.each)), sum_task, &s);
+    int64_t items = s.unit == 1 ? s.c.samples : s.c.blocks;
+    nacre_parallel((size_t)(items * nacre_parts(s.out_rows, s.each)), sum_task, &s);
+    nacre_conv_finish(&s);
 }
 
 static bool is_plain_f32(const nacre_array *array) {
@@ -212,12 +275,21 @@ static bool is_plain_f32(const nacre_array *array) {
 }
 
 bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
-    if (!step->in[0].laned) return nacre_cpu_use_reference(step);
+    bool taken = nacre_conv_is_plain(step) || step->in[0].laned;
+    if (!taken) return nacre_cpu_use_reference(step);
     for (int i = 0; i < step->inputs; i++)
         if (step->in[i].dtype != NACRE_DTYPE_DEFAULT && !is_plain_f32(&step->in[i])) return false;
     sums s = nacre_conv_sums_of(step);
     if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
     size_t scratch = (size_t)(s.c.groups * s.panels * s.panel_floats) * sizeof(float) +
                      (size_t)s.out_columns * sizeof(segment);
-    return nacre_cpu_use(step, run_sums, scratch, "laned convolution");
+    return nacre_cpu_use(step, run_sums, scratch,
+                         step->in[0].laned ? "laned convolution" : "convolution");
+}
+
+bool nacre_conv_is_plain(const nacre_plan_op *step) {
+    if (step->op != &nacre_op_conv2d || step->in[0].dtype != NACRE_F32) return false;
+    sums s = nacre_conv_sums_of(step);
+    return s.c.samples <= NACRE_CONV_FEW && s.c.row.taps <= MOST_TAPS &&
+           s.c.column.taps <= MOST_TAPS && !nacre_winograd_suits(&s);
 }

@@ -25,9 +25,10 @@ nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const 
 typedef struct nacre_conv_sums {
     nacre_conv c;
     bool backward, relu;
+    int64_t unit; /* floats of a pixel: 16 in lanes, 1 of a sample alone */
     const float *in, *bias;
-    const float *weight; /* as packed: [group][panel][in channel][tap][16 outs] */
-    float *out;
+    const float *weight;               /* as packed: [group][panel][in channel][tap][16 outs] */
+    float *out, *relu_out;             /* relu_out: NULL without that epilogue */
     int64_t in_channels, out_channels; /* of one group */
     int64_t in_rows, in_columns, out_rows, out_columns;
     int64_t panels, panel_floats;
@@ -37,6 +38,13 @@ typedef struct nacre_conv_sums {
 } nacre_conv_sums;
 
 nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step);
+
+/* What is left of the epilogue when all outputs are there. */
+void nacre_conv_finish(const nacre_conv_sums *s);
+
+/* So few samples are not worth lanes: convolutions and pools leave them where they are, with the same bits. */
+enum { NACRE_CONV_FEW = 4 };
+bool nacre_conv_is_plain(const nacre_plan_op *step);
 
 /* weight [y channels][x channels of a group][taps] to panels. */
 void nacre_conv_pack(const nacre_conv_sums *s, const float *weight, float *out);

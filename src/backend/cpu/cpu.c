@@ -101,7 +101,9 @@ static bool claims(const nacre_op *op, const nacre_inference *shapes) {
     return op->decompose && family_of(op) && shapes->inputs > 0 && shapes->in[0].dtype == NACRE_F32;
 }
 
-static bool takes_epilogue(const nacre_op *op) {
+/* Products take anything; a convolution a relu alone. */
+static bool takes_epilogue(const nacre_op *op, const nacre_op *member, int position) {
+    if (op == &nacre_op_conv2d) return member == &nacre_op_relu && position == 0;
     return op == &nacre_op_matmul || op == &nacre_op_linear;
 }
 

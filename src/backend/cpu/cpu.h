@@ -36,6 +36,7 @@ bool nacre_cpu_prepare_rows(nacre_plan_op *step);
 bool nacre_cpu_prepare_conv(nacre_plan_op *step);
 bool nacre_cpu_prepare_conv_weight(nacre_plan_op *step);
 bool nacre_cpu_prepare_pool2d(nacre_plan_op *step);
+bool nacre_pool2d_is_plain(const nacre_plan_op *step); /* too few samples for lanes */
 bool nacre_cpu_prepare_batch_norm(nacre_plan_op *step);
 bool nacre_cpu_prepare_laned_copy(nacre_plan_op *step);
 

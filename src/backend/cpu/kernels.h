@@ -262,6 +262,10 @@ typedef struct nacre_conv_kernels {
     int outs_beside[NACRE_CONV_TAPS]; /* of one of products with i + 1 taps */
     void (*sum)(const nacre_conv_sum *s, int outs, int64_t pixels, const float *x, const float *w,
                 const float *bias, float *out);
+    /* The same, with the same bits, for a sample alone and 16 outputs: out[pixel][16], bias of 16; x_channel, x_step
+       and taps' x count single floats. */
+    void (*sum_channels)(const nacre_conv_sum *s, int64_t pixels, const float *x, const float *w,
+                         const float *bias, float *out);
     void (*products)(const nacre_conv_products *p, int outs, int taps, const float *dy,
                      const float *x, float *acc);
     /* out[i] += the tree of the sums over the first `samples` lanes of acc[i] */
@@ -298,6 +302,9 @@ typedef struct nacre_pool_kernels {
     void (*max_pick)(const nacre_pool *p, const float *x, const float *z, float *out);
     void (*average)(const nacre_pool *p, const float *x, float *y);
     void (*average_backward)(const nacre_pool *p, const float *dy, float *dx);
+    /* of one plain plane, with the same bits */
+    void (*max_alone)(const nacre_pool *p, const float *x, float *y);
+    void (*average_alone)(const nacre_pool *p, const float *x, float *y);
 } nacre_pool_kernels;
 
 /* Batch normalisation of one laned plane; acc: one sum per lane. */

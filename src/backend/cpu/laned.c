@@ -1,5 +1,5 @@
 /* Which operands are laned, and the copies in and out of lanes. */
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/conv.h"
 
 #include "base/pool.h"
 
@@ -34,7 +34,8 @@ unsigned nacre_cpu_laned(const nacre_plan_op *step) {
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (table[i].op != step->op) continue;
-        bool fits = step->in[0].dtype == NACRE_F32 && (!table[i].conv || fits_conv(step));
+        bool fits = step->in[0].dtype == NACRE_F32 && (!table[i].conv || fits_conv(step)) &&
+                    !nacre_conv_is_plain(step) && !nacre_pool2d_is_plain(step);
         return fits ? table[i].operands : 0;
     }
     return 0;

@@ -1,5 +1,5 @@
 /* Pooling of laned images: a task is a few planes. */
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/conv.h"
 
 #include "base/pool.h"
 #include "ops/attrs.h"
@@ -11,6 +11,7 @@ typedef struct pool_job {
     const nacre_pool_kernels *kernels;
     const nacre_op *op;
     nacre_pool pool;
+    int64_t unit; /* floats of a pixel: 16 in lanes, 1 of a sample alone */
     int64_t planes, each, in_plane, out_plane; /* floats of input 0's and the output's planes */
     const float *x, *other;
     int64_t other_plane;
@@ -20,7 +21,10 @@ typedef struct pool_job {
 static void run_plane(const pool_job *j, int64_t plane) {
     const float *x = j->x + plane * j->in_plane, *other = j->other + plane * j->other_plane;
     float *out = j->out + plane * j->out_plane;
-    if (j->op == &nacre_op_max_pool2d)
+    if (j->unit == 1)
+        (j->op == &nacre_op_max_pool2d ? j->kernels->max_alone
+                                       : j->kernels->average_alone)(&j->pool, x, out);
+    else if (j->op == &nacre_op_max_pool2d)
         j->kernels->max(&j->pool, x, out);
     else if (j->op == &nacre_op_max_pool2d_backward)
         j->kernels->max_backward(&j->pool, x, other, out);
@@ -39,7 +43,7 @@ static void pool_task(void *context, size_t index) {
 }
 
 static int64_t plane_floats(const nacre_array *array) {
-    return array->shape.dims[2] * array->shape.dims[3] * NACRE_LANES;
+    return array->shape.dims[2] * array->shape.dims[3] * (array->laned ? NACRE_LANES : 1);
 }
 
 static nacre_pool pool_of(const nacre_plan_op *step, const nacre_array *x, const nacre_array *y) {
@@ -63,11 +67,12 @@ static void run_pool(const nacre_plan_op *step, void *scratch) {
     pool_job j = {.kernels = nacre_cpu_level_of(step)->pool,
                   .op = step->op,
                   .pool = pool_of(step, x, y),
-                  .planes = nacre_parts(in->shape.dims[0], NACRE_LANES) * in->shape.dims[1],
+                  .unit = in->laned ? NACRE_LANES : 1,
                   .in_plane = plane_floats(in),
                   .out_plane = plane_floats(out),
                   .x = in->data,
                   .out = out->data};
+    j.planes = nacre_parts(in->shape.dims[0], j.unit) * in->shape.dims[1];
     if (step->inputs > 1) {
         j.other = step->in[1].data;
         j.other_plane = plane_floats(&step->in[1]);
@@ -78,7 +83,16 @@ static void run_pool(const nacre_plan_op *step, void *scratch) {
     nacre_parallel((size_t)nacre_parts(j.planes, j.each), pool_task, &j);
 }
 
+bool nacre_pool2d_is_plain(const nacre_plan_op *step) {
+    bool pools = step->op == &nacre_op_max_pool2d || step->op == &nacre_op_avg_pool2d;
+    return pools && step->in[0].dtype == NACRE_F32 && step->in[0].shape.dims[0] <= NACRE_CONV_FEW;
+}
+
 bool nacre_cpu_prepare_pool2d(nacre_plan_op *step) {
+    if (nacre_pool2d_is_plain(step)) {
+        if (!nacre_cpu_is_plain(&step->in[0])) return false;
+        return nacre_cpu_use(step, run_pool, 0, "pool");
+    }
     if (!step->in[0].laned) return nacre_cpu_use_reference(step);
     return nacre_cpu_use(step, run_pool, 0, "laned pool");
 }

@@ -177,6 +177,7 @@ static void run_winograd(const nacre_plan_op *step, void *scratch) {
     nacre_conv_pack(&s, step->in[1].data, packed);
     nacre_parallel((size_t)s.panels, weights_task, &j);
     nacre_parallel((size_t)j.slots, slot_task, &j);
+    nacre_conv_finish(&s);
 }
 
 bool nacre_winograd_prepare(nacre_plan_op *step, const nacre_conv_sums *s) {

@@ -20,6 +20,11 @@ static bool none(const nacre_op *op) {
     return false;
 }
 
+static bool no_epilogue(const nacre_op *op, const nacre_op *member, int position) {
+    (void)op, (void)member, (void)position;
+    return false;
+}
+
 static bool prepare(nacre_plan_op *step) {
     step->run = run;
     step->scratch = 0;
@@ -31,6 +36,6 @@ const nacre_backend_table nacre_backend_reference = {
     .name = "reference",
     .claims = claims,
     .fuses = none,
-    .takes_epilogue = none,
+    .takes_epilogue = no_epilogue,
     .prepare = prepare,
 };

@@ -111,6 +111,51 @@ static void sum(const nacre_conv_sum *s, int outs, int64_t pixels, const float *
         sum_vectors(s, outs, pixels, x + lane, w, bias, out + lane);
 }
 
+/* ---- outputs of a sample alone: the lanes are 16 channels ---- */
+
+#if NACRE_LEVEL_AVX512
+enum { ALONE = 24 }; /* pixels whose accumulators fill the registers */
+#else
+enum { ALONE = 12 };
+#endif
+
+INLINE void alone(const int pixels, const nacre_conv_sum *s, const float *x, const float *w,
+                  const float *bias, float *out) {
+    vec sum[ALONE];
+    EACH (j, pixels) sum[j] = vec_zero();
+    for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel) {
+        for (int r = 0; r < s->rows; r++) {
+            for (int t = 0; t < s->columns; t++) {
+                const float *from = x + s->row[r].x + s->column[t].x;
+                const vec by = vec_load(w + s->row[r].w + s->column[t].w);
+                EACH (j, pixels) sum[j] = vec_fma(by, vec_set(from[j * s->x_step]), sum[j]);
+            }
+        }
+    }
+    const vec b = bias ? vec_load(bias) : vec_zero();
+    EACH (j, pixels) {
+        vec y = bias ? vec_add(sum[j], b) : sum[j];
+        if (s->relu) y = vec_max(vec_zero(), y);
+        vec_store(out + j * NACRE_LANES, y);
+    }
+}
+
+static void sum_channels(const nacre_conv_sum *s, int64_t pixels, const float *x, const float *w,
+                         const float *bias, float *out) {
+    for (int lane = 0; lane < NACRE_LANES; lane += LANES) {
+        const float *b = bias ? bias + lane : NULL;
+        int64_t i = 0;
+        for (; i + ALONE <= pixels; i += ALONE)
+            alone(ALONE, s, x + i * s->x_step, w + lane, b, out + i * NACRE_LANES + lane);
+        for (; i + ALONE / 2 <= pixels; i += ALONE / 2)
+            alone(ALONE / 2, s, x + i * s->x_step, w + lane, b, out + i * NACRE_LANES + lane);
+        for (; i + 4 <= pixels; i += 4)
+            alone(4, s, x + i * s->x_step, w + lane, b, out + i * NACRE_LANES + lane);
+        for (; i < pixels; i++)
+            alone(1, s, x + i * s->x_step, w + lane, b, out + i * NACRE_LANES + lane);
+    }
+}
+
 /* ---- weight gradients ---- */
 
 /* Products of dy and x under each tap, summed over a rectangle of pixels, lane by lane. The shorter side of the tile is held in registers, the longer one passes through. */
@@ -261,6 +306,7 @@ const nacre_conv_kernels NACRE_AT_LEVEL(nacre_conv_kernels) = {
     .outs = MOST_OUTS,
     .outs_beside = OUTS_BESIDE,
     .sum = sum,
+    .sum_channels = sum_channels,
     .products = sum_products,
     .join_lanes = join_lanes,
     .sum_pixels = sum_pixels,

@@ -94,10 +94,43 @@ static void average_backward(const nacre_pool *p, const float *dy, float *dx) {
     }
 }
 
+/* ---- a sample alone ---- */
+
+static void max_alone(const nacre_pool *p, const float *x, float *y) {
+    for (int64_t row = 0; row < p->out_rows; row++) {
+        for (int64_t column = 0; column < p->out_columns; column++) {
+            const window w = window_at(p, row, column);
+            float most = -INFINITY;
+            for (int64_t r = w.first_row; r < w.end_row; r++)
+                for (int64_t c = w.first_column; c < w.end_column; c++) {
+                    const float a = x[r * p->columns + c];
+                    most = most != most || most > a ? most : a;
+                }
+            *y++ = most;
+        }
+    }
+}
+
+static void average_alone(const nacre_pool *p, const float *x, float *y) {
+    const float share = (float)(p->kernel[0] * p->kernel[1]);
+    for (int64_t row = 0; row < p->out_rows; row++) {
+        for (int64_t column = 0; column < p->out_columns; column++) {
+            const window w = window_at(p, row, column);
+            float sum = 0;
+            for (int64_t r = w.first_row; r < w.end_row; r++)
+                for (int64_t c = w.first_column; c < w.end_column; c++)
+                    sum += x[r * p->columns + c];
+            *y++ = sum / share;
+        }
+    }
+}
+
 const nacre_pool_kernels NACRE_AT_LEVEL(nacre_pool_kernels) = {
     .max = max,
     .max_backward = max_backward,
     .max_pick = max_pick,
     .average = average,
     .average_backward = average_backward,
+    .max_alone = max_alone,
+    .average_alone = average_alone,
 };
