@@ -66,6 +66,7 @@ typedef struct nacre_mnist_options {
     uint64_t seed;      /* of the procedural set, default 1 */
     int64_t procedural_train, procedural_test; /* default 20000 and 4000 */
     bool procedural; /* draw digits at once, wherever the real ones may be; .folder must be NULL */
+    bool channel;    /* inputs of shape [1, 28, 28], as convolutions take them */
 } nacre_mnist_options;
 
 typedef struct nacre_mnist {
@@ -78,7 +79,7 @@ typedef struct nacre_mnist {
    .folder, NACRE_DATA, ./data, $XDG_DATA_HOME/nacre, $XDG_CACHE_HOME/nacre, each as DIR/mnist/ and as DIR/, as
    raw idx files or .gz. A folder that was named (.folder or NACRE_DATA) never falls through: missing
    or bad is an error. Otherwise downloads to the XDG cache folder, and failing that draws digits by
-   itself, saying so in the log. Inputs have shape [28, 28]. */
+   itself, saying so in the log. Inputs have shape [28, 28] unless .channel is set. */
 NACRE_API nacre_status nacre_mnist_open(const nacre_mnist_options *options, nacre_mnist *out);
 NACRE_API void nacre_mnist_close(nacre_mnist *mnist);
 

@@ -58,7 +58,7 @@ static const bench defaults = {.batch_size = 64, .seconds = 2};
 const nacre_cli_syntax nacre_cli_bench_syntax = {
     .command = "bench",
     .arguments = "WORKLOAD",
-    .summary = "Time a training step: forward, loss, backward, update. Workloads: mlp.",
+    .summary = "Time a training step: forward, loss, backward, update. Workloads: mlp, lenet.",
     .details =
         "The batch lies in memory. The machine's peak (fused multiply-adds without memory, same\n"
         "threads and kernel level) is measured between the steps, since it moves.\n",
@@ -194,7 +194,7 @@ int nacre_cli_bench(int argc, char **argv) {
         return nacre_cli_print_help(&nacre_cli_bench_syntax);
     }
     if (given.count == 0) {
-        return nacre_cli_usage("no workload given; give one: %s", nacre_cli_recipes[0].workload);
+        return nacre_cli_usage("no workload given; give one: %s", nacre_cli_workload_list());
     }
     const nacre_cli_recipe *recipe = nacre_cli_workload_named(given.arguments[0]);
     if (!recipe) {

@@ -147,7 +147,7 @@ int nacre_cli_explain(int argc, char **argv) {
         return nacre_cli_print_help(&nacre_cli_explain_syntax);
     }
     if (given.count == 0) {
-        return nacre_cli_usage("no recipe given; give one: %s", nacre_cli_recipes[0].name);
+        return nacre_cli_usage("no recipe given; give one: %s", nacre_cli_recipe_list());
     }
     const nacre_cli_recipe *recipe = nacre_cli_recipe_named(given.arguments[0]);
     if (!recipe) {

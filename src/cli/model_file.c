@@ -12,11 +12,26 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The recipe that the file's metadata names, or the first one: any file with its tensors will do. */
+/* Whether the file has the recipe's tensors, no more and no fewer. */
+static bool fits(const nacre_cli_recipe *recipe, const nacre_state_dict *state) {
+    nacre_module *network = recipe->network();
+    bool taken = nacre_module_load_state(network, state) == NACRE_OK;
+    nacre_module_free(network);
+    nacre_error_clear();
+    return taken;
+}
+
+/* The recipe that the file's metadata names, else the first that it fits, so that any file with the tensors of
+   one will do; else the first, whose refusal names a tensor. */
 static const nacre_cli_recipe *recipe_of(const nacre_state_dict *state) {
     const char *name = nacre_state_dict_metadata(state, "recipe");
     for (size_t i = 0; name && i < nacre_cli_recipe_count; i++) {
         if (strcmp(nacre_cli_recipes[i].name, name) == 0) {
+            return &nacre_cli_recipes[i];
+        }
+    }
+    for (size_t i = 0; i < nacre_cli_recipe_count; i++) {
+        if (fits(&nacre_cli_recipes[i], state)) {
             return &nacre_cli_recipes[i];
         }
     }

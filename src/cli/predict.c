@@ -106,6 +106,14 @@ static nacre_status read_picture(const char *path, float *pixels) {
     return status;
 }
 
+static nacre_shape with_batch(int64_t count, const nacre_shape *sample) {
+    nacre_shape shape = {.ndim = sample->ndim + 1, .dims = {count}};
+    for (int i = 0; i < sample->ndim; i++) {
+        shape.dims[i + 1] = sample->dims[i];
+    }
+    return shape;
+}
+
 /* All pictures as one batch: a sample's result does not depend on its company. */
 static nacre_status predict(nacre_cli_model *model, const char *const *files, int count, bool json,
                             nacre_text *text) {
@@ -116,7 +124,7 @@ static nacre_status predict(nacre_cli_model *model, const char *const *files, in
         status = read_picture(files[i], pixels + (size_t)i * PIXELS);
     }
     if (status == NACRE_OK) {
-        nacre_shape shape = NACRE_SHAPE(count, 28, 28);
+        nacre_shape shape = with_batch(count, &model->recipe->input);
         nacre_scope scope = nacre_scope_begin();
         nacre_tensor *inputs = nacre_from_data(pixels, .shape = shape);
         nacre_tensor *outputs = nacre_predict(model->model, inputs);

@@ -6,6 +6,8 @@
 #include "cli/output.h"
 #include "cli/settings.h"
 
+#include "models/models.h"
+
 #include <nacre/nn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,12 +33,13 @@ static nacre_status name_the_flag(nacre_status status) {
     return nacre_fail(status, "%s", message);
 }
 
-static nacre_status open_mnist(const char *folder, nacre_cli_data *out) {
+static nacre_status open_digits(const char *folder, bool channel, nacre_cli_data *out) {
     bool drawn = folder && strcmp(folder, "procedural") == 0;
     nacre_mnist_options options = {
         .size = sizeof options,
         .folder = drawn ? NULL : folder,
         .procedural = drawn,
+        .channel = channel,
     };
     nacre_status status = nacre_mnist_open(&options, &out->mnist);
     if (status != NACRE_OK) {
@@ -52,6 +55,14 @@ static nacre_status open_mnist(const char *folder, nacre_cli_data *out) {
                                      : out->mnist.folder);
     free(absolute);
     return NACRE_OK;
+}
+
+static nacre_status open_mnist(const char *folder, nacre_cli_data *out) {
+    return open_digits(folder, false, out);
+}
+
+static nacre_status open_mnist_channel(const char *folder, nacre_cli_data *out) {
+    return open_digits(folder, true, out);
 }
 
 const nacre_cli_recipe nacre_cli_recipes[] = {
@@ -73,8 +84,47 @@ const nacre_cli_recipe nacre_cli_recipes[] = {
                 .seed = 1,
             },
     },
+    {
+        .name = "mnist-lenet",
+        .workload = "lenet",
+        .about = "LeNet-5, two convolutions and three linear layers, on MNIST's handwritten digits",
+        .input = {.ndim = 3, .dims = {1, 28, 28}},
+        .classes = 10,
+        .network = nacre_example_lenet,
+        .open = open_mnist_channel,
+        .defaults =
+            {
+                .epochs = 10,
+                .batch_size = 64,
+                .optimizer = NACRE_CLI_ADAM,
+                .lr = 2e-3,
+                .schedule = NACRE_CLI_ONECYCLE,
+                .seed = 1,
+            },
+    },
 };
 const size_t nacre_cli_recipe_count = sizeof nacre_cli_recipes / sizeof *nacre_cli_recipes;
+
+static const char *list(bool workload, char *text, size_t size) {
+    size_t used = 0;
+    for (size_t i = 0; i < nacre_cli_recipe_count && used < size; i++) {
+        const nacre_cli_recipe *recipe = &nacre_cli_recipes[i];
+        const char *between = i == 0 ? "" : i + 1 == nacre_cli_recipe_count ? " or " : ", ";
+        used += (size_t)snprintf(text + used, size - used, "%s%s", between,
+                                 workload ? recipe->workload : recipe->name);
+    }
+    return text;
+}
+
+const char *nacre_cli_recipe_list(void) {
+    static char text[512];
+    return list(false, text, sizeof text);
+}
+
+const char *nacre_cli_workload_list(void) {
+    static char text[512];
+    return list(true, text, sizeof text);
+}
 
 static const nacre_cli_recipe *find(const char *name, const char *what, bool workload) {
     const char *names[sizeof nacre_cli_recipes / sizeof *nacre_cli_recipes];
@@ -88,7 +138,8 @@ static const nacre_cli_recipe *find(const char *name, const char *what, bool wor
     if (nearest) {
         nacre_cli_usage("unknown %s %.100s; did you mean %s?", what, name, nearest);
     } else {
-        nacre_cli_usage("unknown %s %.100s; give %s", what, name, names[0]);
+        nacre_cli_usage("unknown %s %.100s; give %s", what, name,
+                        workload ? nacre_cli_workload_list() : nacre_cli_recipe_list());
     }
     return NULL;
 }

@@ -41,6 +41,10 @@ const nacre_cli_recipe *nacre_cli_recipe_named(const char *name);
 /* The recipe whose benchmark has this name; likewise. */
 const nacre_cli_recipe *nacre_cli_workload_named(const char *name);
 
+/* All names, "a or b", for messages. */
+const char *nacre_cli_recipe_list(void);
+const char *nacre_cli_workload_list(void);
+
 void nacre_cli_data_close(nacre_cli_data *data);
 
 #endif

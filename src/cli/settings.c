@@ -59,15 +59,17 @@ static const nacre_cli_option train_options[] = {
 const nacre_cli_syntax nacre_cli_train_syntax = {
     .command = "train",
     .arguments = "RECIPE",
-    .summary = "Train a recipe's network and write a run folder. Recipes: mnist-mlp.",
-    .details = "The run folder gets config.json, epochs.csv, steps.csv, curves.svg and "
-               "model.safetensors.\n"
-               "The test set is evaluated whole after every epoch. Interrupted (Ctrl-C, SIGTERM), "
-               "the step\n"
-               "is finished and everything is saved; a second signal stops at once.\n"
-               "Exit codes: 0 done, 1 failed, diverged or target missed, 2 wrong usage, 130 after "
-               "SIGINT,\n"
-               "143 after SIGTERM.\n",
+    .summary = "Train a recipe's network and write a run folder. Recipes: mnist-mlp, mnist-lenet.",
+    .details =
+        "The run folder gets config.json, epochs.csv, steps.csv, curves.svg and "
+        "model.safetensors.\n"
+        "Defaults below are those of mnist-mlp; mnist-lenet has --batch-size 64 and --lr 0.002.\n"
+        "The test set is evaluated whole after every epoch. Interrupted (Ctrl-C, SIGTERM), "
+        "the step\n"
+        "is finished and everything is saved; a second signal stops at once.\n"
+        "Exit codes: 0 done, 1 failed, diverged or target missed, 2 wrong usage, 130 after "
+        "SIGINT,\n"
+        "143 after SIGTERM.\n",
     .options = train_options,
     .count = sizeof train_options / sizeof *train_options,
     .defaults = &nacre_cli_recipes[0].defaults,
@@ -133,7 +135,7 @@ static bool take_recipe(const nacre_json *root, const char *path, nacre_cli_run_
     if (node && !out->recipe) {
         out->recipe = nacre_cli_recipe_named(node->string);
     } else if (!out->recipe) {
-        nacre_cli_usage("%s names no recipe; give one: %s", path, nacre_cli_recipes[0].name);
+        nacre_cli_usage("%s names no recipe; give one: %s", path, nacre_cli_recipe_list());
     }
     if (out->recipe) {
         out->values = out->recipe->defaults;
@@ -344,7 +346,7 @@ static int settle(int argc, char **argv, nacre_cli_run_settings *out, bool *help
         }
     }
     if (!out->recipe) {
-        return nacre_cli_usage("no recipe given; give one: %s", nacre_cli_recipes[0].name);
+        return nacre_cli_usage("no recipe given; give one: %s", nacre_cli_recipe_list());
     }
     overlay_flags(&given, &flags, &out->values);
     for (size_t i = 0; i < nacre_cli_train_syntax.count; i++) {

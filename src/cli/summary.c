@@ -57,7 +57,7 @@ int nacre_cli_summary(int argc, char **argv) {
         return nacre_cli_print_help(&nacre_cli_summary_syntax);
     }
     if (given.count == 0) {
-        return nacre_cli_usage("no recipe given; give one: %s", nacre_cli_recipes[0].name);
+        return nacre_cli_usage("no recipe given; give one: %s", nacre_cli_recipe_list());
     }
     const nacre_cli_recipe *recipe = nacre_cli_recipe_named(given.arguments[0]);
     return recipe ? print_summary(recipe, values.json) : NACRE_CLI_USAGE;

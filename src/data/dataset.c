@@ -291,6 +291,7 @@ nacre_dataset *nacre_dataset_from_images(const nacre_images *images) {
                                .destroy = images_destroy,
                                .user = set,
                                .name = images->name};
+    if (images->channel) o.input_shape = (nacre_shape){3, {1, images->height, images->width}};
     if (images->one_hot) {
         o.target_shape = (nacre_shape){1, {images->classes}};
         o.target_dtype = NACRE_F32;

@@ -24,6 +24,7 @@ typedef struct nacre_images {
     uint8_t *labels; /* [count]; owned */
     int64_t count, height, width, classes;
     bool one_hot;     /* targets [classes] f32, else i64 */
+    bool channel;     /* [1, height, width], else [height, width] */
     double mean, std; /* p / 255 becomes (p / 255 - mean) / std; std 0: stays */
     const char *name;
 } nacre_images;

@@ -210,6 +210,7 @@ static nacre_status load_split(const place *p, int images_file, int labels_file,
 
 static nacre_dataset *make_set(nacre_images *images, const nacre_mnist_options *o) {
     images->one_hot = o->one_hot;
+    images->channel = o->channel;
     images->mean = o->mean;
     images->std = o->std;
     return nacre_dataset_from_images(images);

@@ -36,6 +36,29 @@ class Models(harness.ProgramTest):
                 self.assertEqual(result.err, "")
         self.assertIn("64 samples", self.good("evaluate", self.path("run")).out)
 
+    def test_a_convolutional_network_is_trained_evaluated_and_asked(self):
+        values = self.good("train", "mnist-lenet", "--data", self.data(), "--epochs", 20, "--batch-size",
+                           16, "--out", self.path("run"), "--json", "--quiet").json
+        self.assertGreater(values["test_accuracy"], 0.9)
+        with open(self.path("run", "config.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["recipe"], "mnist-lenet")
+        image = self.path("7.pgm")
+        harness.write(image, harness.pgm(harness.draw_digit(7, random.Random(1))))
+        answer = self.good("predict", self.path("run"), image, "--json").json
+        self.assertEqual(len(answer["probabilities"]), 10)
+        # The weights alone, with no word of the recipe, are known by their tensors.
+        with open(self.path("run", "model.safetensors"), "rb") as file:
+            length, = struct.unpack("<Q", file.read(8))
+            entries, payload = json.loads(file.read(length)), file.read()
+        entries.pop("__metadata__")
+        text = json.dumps(entries).encode()
+        harness.write(self.path("plain.safetensors"), struct.pack("<Q", len(text)) + text + payload)
+        for model in ("run", "run/model.safetensors", "plain.safetensors"):
+            result = self.good("evaluate", self.path(model), "--data", self.data(), "--json")
+            self.assertEqual(result.json["test_loss"], values["test_loss"])
+        repeated = self.good("predict", self.path("plain.safetensors"), image, "--json").json
+        self.assertEqual(repeated["probabilities"], answer["probabilities"])
+
     def test_evaluate_takes_the_runs_data_unless_told(self):
         values = self.train("--json").json
         other = harness.make_data(self.path("other"), train=10, test=20, seed=5)

@@ -13,6 +13,23 @@ class Reports(harness.ProgramTest):
         self.assertIn("134794", values.out)
         self.assertIsInstance(values.json, dict)
 
+    def test_a_convolutional_network_is_summed_up_and_explained(self):
+        text = self.good("summary", "mnist-lenet").out
+        for words in ("0 Conv2d", "[6,28,28]", "kernel=5x5, padding=2x2", "2 MaxPool2d", "61,706"):
+            self.assertIn(words, text)
+        values = self.good("summary", "mnist-lenet", "--json").json
+        self.assertEqual((values["input"], values["parameters"]), ([1, 28, 28], 61706))
+        for backend in ("cpu", "reference"):
+            steps = self.good("explain", "mnist-lenet", "--batch-size", 16, "--backend", backend,
+                              "--json").json["steps"]
+            kinds = [step["kernel"].split("+")[0] for step in steps]
+            # The pixels want no gradient: one backward_input less than convolutions.
+            for kind, count in (("conv2d", 2), ("conv2d_backward_weight", 2),
+                                ("conv2d_backward_input", 1), ("max_pool2d_backward", 2)):
+                self.assertEqual(sum(kind == name for name in kinds), count, (backend, kinds))
+        values = self.good("bench", "lenet", "--batch-size", 8, "--seconds", 0.05, "--json").json
+        self.assertEqual((values["workload"], values["batch"]), ("lenet", 8))
+
     def test_explain_shows_every_step_of_the_plan(self):
         values = self.good("explain", "mnist-mlp", "--batch-size", 64, "--json").json
         self.assertEqual((values["recipe"], values["batch"]), ("mnist-mlp", 64))

@@ -125,6 +125,29 @@ static void a_named_folder_is_used_itself_or_its_mnist_folder(void **state) {
     expect_open(folder, support_path(folder, "mnist"));
 }
 
+static void a_channel_axis_changes_the_shape_alone(void **state) {
+    (void)state;
+    fill("channel");
+    static float plain[TRAIN * PIXELS], other[TRAIN * PIXELS];
+    int64_t labels[TRAIN], indices[TRAIN];
+    for (int i = 0; i < TRAIN; i++) indices[i] = i;
+    for (int channel = 0; channel < 2; channel++) {
+        nacre_mnist mnist;
+        nacre_mnist_options options = in("channel");
+        options.channel = channel;
+        assert_int_equal(nacre_mnist_open(&options, &mnist), NACRE_OK);
+        nacre_shape shape = nacre_dataset_input_shape(mnist.test);
+        assert_int_equal(shape.ndim, 2 + channel);
+        assert_int_equal(shape.dims[0], channel ? 1 : 28);
+        assert_int_equal(shape.dims[channel + 1], 28);
+        assert_int_equal(
+            nacre_dataset_read(mnist.train, indices, TRAIN, channel ? other : plain, labels),
+            NACRE_OK);
+        nacre_mnist_close(&mnist);
+    }
+    assert_memory_equal(plain, other, sizeof plain);
+}
+
 static void other_spellings_of_the_files_are_found(void **state) {
     (void)state;
     const char *folder = support_folder();
@@ -421,6 +444,7 @@ static void mnist_itself_is_read(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         BARE(a_named_folder_is_used_itself_or_its_mnist_folder),
+        BARE(a_channel_axis_changes_the_shape_alone),
         BARE(other_spellings_of_the_files_are_found),
         BARE(the_variable_is_used_unless_a_folder_is_given),
         BARE(the_usual_places_are_tried_in_order),

@@ -1,0 +1,13 @@
+/* Networks built through the public interface alone, as a program of yours would build them. The program nacre,
+   the benchmarks and the tests are compiled from these same files. */
+#ifndef NACRE_EXAMPLES_MODELS_H
+#define NACRE_EXAMPLES_MODELS_H
+
+#include <nacre/nn.h>
+
+/* LeNet-5 (LeCun et al. 1998) with ReLU and max pooling: [n, 1, 28, 28] -> [n, 10]. */
+nacre_module *nacre_example_lenet(void);
+/* ResNet-20 for CIFAR (He et al. 2016): [n, 3, 32, 32] -> [n, 10]. */
+nacre_module *nacre_example_resnet20(void);
+
+#endif

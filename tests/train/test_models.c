@@ -1,0 +1,208 @@
+/* The networks of examples/models: their sizes, that they learn, and that a training step gives the same bits
+   whatever runs it. */
+#include "support.h"
+
+#include "models/models.h"
+
+#include <math.h>
+#include <nacre/nacre.h>
+#include <string.h>
+
+typedef struct subject {
+    const char *name;
+    nacre_module *(*make)(void);
+    nacre_shape sample;
+    size_t tensors;
+    int64_t parameters;
+} subject;
+
+static const subject subjects[] = {
+    {"lenet", nacre_example_lenet, {.ndim = 3, .dims = {1, 28, 28}}, 10, 61706},
+    /* 270,722 in convolutions and the linear layer's 650, 2,560 in shortcuts; 2 x 784 in batch norms. */
+    {"resnet20", nacre_example_resnet20, {.ndim = 3, .dims = {3, 32, 32}}, 65, 272474},
+};
+enum { SUBJECTS = sizeof subjects / sizeof subjects[0], MOST = 300000 };
+
+static nacre_model *make_model(const subject *s) {
+    nacre_seed(3);
+    nacre_model *model = nacre_model_new(s->make(), nacre_cross_entropy(), nacre_adam(.lr = 2e-3));
+    if (nacre_model_status(model) != NACRE_OK) {
+        fail_msg("%s: %s", s->name, nacre_model_message(model));
+    }
+    return model;
+}
+
+/* Pictures whose class is the place of a bright bar, under noise. */
+static nacre_batch make_batch(const subject *s, int64_t count) {
+    static float x[16 * 3 * 32 * 32];
+    static int64_t y[16];
+    const int64_t *d = s->sample.dims;
+    assert_true(count * d[0] * d[1] * d[2] <= (int64_t)(sizeof x / sizeof *x));
+    uint32_t r = 9;
+    for (int64_t i = 0, at = 0; i < count; i++) {
+        y[i] = i % 10;
+        for (int64_t c = 0; c < d[0]; c++) {
+            for (int64_t k = 0; k < d[1] * d[2]; k++, at++) {
+                r = r * 1664525u + 1013904223u;
+                bool bar = k % d[2] / 2 == y[i];
+                x[at] = (bar ? 1.0f : 0.0f) + 0.25f * (float)(r >> 8) / (float)(1 << 24);
+            }
+        }
+    }
+    nacre_shape shape = {.ndim = 4, .dims = {count, d[0], d[1], d[2]}};
+    return (nacre_batch){.inputs = nacre_from_data(x, shape),
+                         .targets = nacre_from_data(y, NACRE_SHAPE(count), .dtype = NACRE_I64),
+                         .count = count};
+}
+
+static double train_step(nacre_model *model, const nacre_batch *batch) {
+    nacre_module *net = nacre_model_network(model);
+    nacre_module_zero_grad(net);
+    nacre_tensor *loss = nacre_loss_compute(
+        nacre_model_loss(model), nacre_module_forward(net, batch->inputs), batch->targets);
+    if (nacre_is_error(loss) || nacre_backward(loss) || nacre_step(nacre_model_optimizer(model))) {
+        fail_msg("%s", nacre_error_message());
+    }
+    return nacre_item(loss);
+}
+
+static void sizes_are_those_of_the_papers(void **state) {
+    (void)state;
+    for (int i = 0; i < SUBJECTS; i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_module *net = subjects[i].make();
+        if (nacre_module_status(net) != NACRE_OK) {
+            fail_msg("%s", nacre_module_message(net));
+        }
+        int64_t sum = 0;
+        for (size_t k = 0; k < nacre_module_parameter_count(net); k++) {
+            sum += nacre_numel(nacre_module_parameter_at(net, k));
+        }
+        assert_int_equal(nacre_module_parameter_count(net), subjects[i].tensors);
+        assert_int_equal(sum, subjects[i].parameters);
+        const nacre_shape *s = &subjects[i].sample;
+        nacre_shape batch = {.ndim = 4, .dims = {2, s->dims[0], s->dims[1], s->dims[2]}};
+        nacre_tensor *y = nacre_module_forward(net, nacre_zeros(batch));
+        assert_int_equal(nacre_size(y, 0), 2);
+        assert_int_equal(nacre_size(y, 1), 10);
+        nacre_module_free(net);
+        nacre_scope_end(scope);
+    }
+}
+
+static void they_learn(void **state) {
+    (void)state;
+    for (int i = 0; i < SUBJECTS; i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_model *model = make_model(&subjects[i]);
+        nacre_batch batch = make_batch(&subjects[i], 10);
+        double first = train_step(model, &batch), last = first;
+        for (int k = 0; k < 40 && last > 0.1; k++) {
+            last = train_step(model, &batch);
+        }
+        if (!(last <= 0.1)) {
+            fail_msg("%s: the loss was %g and is %g", subjects[i].name, first, last);
+        }
+        nacre_model_free(model);
+        nacre_scope_end(scope);
+    }
+}
+
+/* Parameters and buffers after two steps on `count` pictures. */
+static size_t state_after(const subject *s, int64_t count, float *out) {
+    nacre_scope scope = nacre_scope_begin();
+    nacre_model *model = make_model(s);
+    nacre_batch batch = make_batch(s, count);
+    train_step(model, &batch);
+    train_step(model, &batch);
+    nacre_state_dict *dict = nacre_module_state(nacre_model_network(model));
+    size_t at = 0;
+    for (size_t i = 0; i < nacre_state_dict_count(dict); i++) {
+        nacre_tensor *t = nacre_state_dict_tensor(dict, i);
+        size_t elements = (size_t)nacre_numel(t);
+        assert_true(at + elements <= MOST);
+        if (nacre_dtype_of(t) == NACRE_F32) {
+            assert_int_equal(nacre_copy_to(t, out + at, elements * sizeof *out), NACRE_OK);
+            at += elements;
+        }
+    }
+    nacre_state_dict_free(dict);
+    nacre_model_free(model);
+    nacre_scope_end(scope);
+    return at;
+}
+
+static void a_step_has_the_same_bits_however_it_runs(void **state) {
+    (void)state;
+    static float one[MOST], other[MOST];
+    for (int i = 0; i < SUBJECTS; i++) {
+        assert_int_equal(nacre_set_threads(1), NACRE_OK);
+        size_t count = state_after(&subjects[i], 7, one);
+        assert_true(count >= (size_t)subjects[i].parameters);
+        assert_int_equal(nacre_set_threads(3), NACRE_OK);
+        assert_int_equal(state_after(&subjects[i], 7, other), count);
+        assert_memory_equal(one, other, count * sizeof *one);
+        nacre_set_eager(true);
+        assert_int_equal(state_after(&subjects[i], 7, other), count);
+        nacre_set_eager(false);
+        assert_memory_equal(one, other, count * sizeof *one);
+        assert_int_equal(nacre_set_threads(0), NACRE_OK);
+    }
+}
+
+/* One sample's logits do not depend on its company in the batch. */
+static void a_sample_alone_gives_the_same_bits(void **state) {
+    (void)state;
+    for (int i = 0; i < SUBJECTS; i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_model *model = make_model(&subjects[i]);
+        nacre_batch batch = make_batch(&subjects[i], 16);
+        train_step(model, &batch);
+        nacre_tensor *all = nacre_predict(model, batch.inputs);
+        for (int64_t k = 0; k < 16; k += 5) {
+            nacre_tensor *one = nacre_slice(batch.inputs, 0, k, k + 1, 1);
+            const float *alone = nacre_data(nacre_predict(model, one)), *together = nacre_data(all);
+            assert_non_null(alone);
+            assert_memory_equal(alone, together + 10 * k, 10 * sizeof(float));
+        }
+        nacre_model_free(model);
+        nacre_scope_end(scope);
+    }
+}
+
+static void the_reference_says_the_same(void **state) {
+    (void)state;
+    for (int i = 0; i < SUBJECTS; i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_model *model = make_model(&subjects[i]);
+        nacre_module *net = nacre_model_network(model);
+        nacre_batch batch = make_batch(&subjects[i], 3);
+        float logits[2][30];
+        for (int backend = 0; backend < 2; backend++) { /* training mode: batch statistics */
+            nacre_set_backend(backend ? NACRE_BACKEND_REFERENCE : NACRE_BACKEND_CPU);
+            nacre_tensor *y = nacre_module_forward(net, batch.inputs);
+            assert_int_equal(nacre_copy_to(y, logits[backend], sizeof logits[backend]), NACRE_OK);
+        }
+        nacre_set_backend(NACRE_BACKEND_DEFAULT);
+        for (int k = 0; k < 30; k++) {
+            /* 21 layers, each to about 1e-6 of its values, of which batch norm keeps the scale at 1. */
+            if (fabsf(logits[0][k] - logits[1][k]) > 1e-4f * (1 + fabsf(logits[1][k]))) {
+                fail_msg("%s: logit %d is %g, in the reference %g", subjects[i].name, k,
+                         (double)logits[0][k], (double)logits[1][k]);
+            }
+        }
+        nacre_model_free(model);
+        nacre_scope_end(scope);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_are_those_of_the_papers),
+        cmocka_unit_test(they_learn),
+        cmocka_unit_test(a_step_has_the_same_bits_however_it_runs),
+        cmocka_unit_test(a_sample_alone_gives_the_same_bits),
+        cmocka_unit_test(the_reference_says_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
