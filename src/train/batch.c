@@ -107,8 +107,9 @@ nacre_status nacre_model_step(nacre_model *model, const nacre_batch *batch, bool
     }
     if (status == NACRE_OK) {
         status = read_batch(&r, out);
-    } else {
-        zero_grads(model); /* nothing may be pending when the scope ends */
+    } else { /* nothing may be pending when the scope ends: no gradient, no layer's statistics */
+        zero_grads(model);
+        nacre_rollback(nacre_this_thread());
     }
     nacre_set_grad_enabled(grad);
     nacre_status ended = nacre_scope_end(scope);

@@ -170,6 +170,65 @@ static void a_sample_alone_gives_the_same_bits(void **state) {
     }
 }
 
+/* Whatever fails in a step, parameters and statistics are as they were. */
+static void a_step_that_fails_changes_nothing(void **state) {
+    (void)state;
+    enum { IMAGES = 4, SIDE = 5, LARGEST = 64 };
+    static float x[IMAGES * SIDE * SIDE];
+    static const int64_t y[IMAGES] = {0, 1, 2, 0};
+    for (int i = 0; i < IMAGES * SIDE * SIDE; i++) {
+        x[i] = (float)(i * 7 % 13) / 13;
+    }
+    nacre_dataset *set =
+        nacre_dataset_from_arrays(&(nacre_arrays_options){.size = sizeof(nacre_arrays_options),
+                                                          .inputs = x,
+                                                          .input_shape = NACRE_SHAPE(1, SIDE, SIDE),
+                                                          .targets = y,
+                                                          .target_dtype = NACRE_I64,
+                                                          .count = IMAGES,
+                                                          .classes = 3});
+    nacre_seed(1);
+    nacre_module *net = nacre_sequential(nacre_conv2d(1, 2, {3, 3}), nacre_batch_norm2d(2),
+                                         nacre_residual(nacre_batch_norm2d(2), NULL),
+                                         nacre_global_avg_pool2d(), nacre_linear(2, 3));
+    nacre_model *model = nacre_model_new(net, nacre_cross_entropy(), nacre_adam(.lr = 0.1));
+    assert_int_equal(nacre_model_status(model), NACRE_OK);
+    nacre_state_dict *dict = nacre_module_state(net);
+    size_t count = nacre_state_dict_count(dict);
+    float before[32][LARGEST], after[LARGEST];
+    bool done = false;
+    for (uint64_t n = 1; !done && n < 5000; n++) {
+        for (size_t i = 0; i < count; i++) {
+            nacre_tensor *t = nacre_state_dict_tensor(dict, i);
+            size_t bytes = (size_t)nacre_numel(t) * nacre_dtype_size(nacre_dtype_of(t));
+            assert_true(count <= 32 && bytes <= sizeof after);
+            assert_int_equal(nacre_copy_to(t, before[i], bytes), NACRE_OK);
+        }
+        nacre_plan_cache_clear();
+        nacre_loader *loader = nacre_loader_create(set, .batch_size = IMAGES);
+        assert_int_equal(nacre_loader_start(loader, 0, 0), NACRE_OK);
+        nacre_error_clear();
+        nacre_metrics metrics;
+        nacre_memory_fail_at(n);
+        done = nacre_train_epoch(model, loader, &metrics) == NACRE_OK;
+        nacre_memory_fail_at(0);
+        nacre_loader_free(loader);
+        for (size_t i = 0; !done && i < count; i++) {
+            nacre_tensor *t = nacre_state_dict_tensor(dict, i);
+            size_t bytes = (size_t)nacre_numel(t) * nacre_dtype_size(nacre_dtype_of(t));
+            assert_int_equal(nacre_copy_to(t, after, bytes), NACRE_OK);
+            if (memcmp(before[i], after, bytes) != 0) {
+                fail_msg("allocation %d failed, %s has changed", (int)n,
+                         nacre_state_dict_name(dict, i));
+            }
+        }
+    }
+    assert_true(done);
+    nacre_state_dict_free(dict);
+    nacre_model_free(model);
+    nacre_dataset_free(set);
+}
+
 static void the_reference_says_the_same(void **state) {
     (void)state;
     for (int i = 0; i < SUBJECTS; i++) {
@@ -202,6 +261,7 @@ int main(void) {
         cmocka_unit_test(they_learn),
         cmocka_unit_test(a_step_has_the_same_bits_however_it_runs),
         cmocka_unit_test(a_sample_alone_gives_the_same_bits),
+        cmocka_unit_test(a_step_that_fails_changes_nothing),
         cmocka_unit_test(the_reference_says_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
