@@ -46,6 +46,8 @@ typedef enum nacre_init {
     NACRE_INIT_XAVIER,      /* uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010) */
     NACRE_INIT_ZEROS,
     NACRE_INIT_ONES,
+    NACRE_INIT_NORMAL, /* normal, std 1 */
+    NACRE_INIT_SMALL,  /* normal, std 0.02 (Radford et al. 2018), as transformers start */
 } nacre_init;
 
 /* Registers a parameter under `name`; the module owns it. Its weights are drawn when the network is
@@ -169,6 +171,51 @@ NACRE_API nacre_module *nacre_batch_norm2d_at(const nacre_batch_norm2d_options *
 /* y = body(x) + shortcut(x); shortcut NULL: body(x) + x. Takes ownership; the children are named "body" and
    "shortcut". The two sums' shapes must be equal. */
 NACRE_API nacre_module *nacre_residual(nacre_module *body, nacre_module *shortcut);
+NACRE_API nacre_module *nacre_tanh(void);
+/* nacre_f_gelu. */
+NACRE_API nacre_module *nacre_gelu(nacre_gelu_form form);
+/* nacre_f_dropout in training, nothing in inference. p: the part that is dropped, 0 to 1. */
+NACRE_API nacre_module *nacre_dropout(double p);
+
+typedef struct nacre_layer_norm_options {
+    size_t size;
+    int64_t features;
+    double epsilon; /* 0 means 1e-5 */
+    bool plain;     /* no parameters */
+} nacre_layer_norm_options;
+/* nacre_f_layer_norm: [..., features] -> the same. Parameters "weight" (ones), "bias" (zeros), [features]. */
+NACRE_API nacre_module *nacre_layer_norm_at(const nacre_layer_norm_options *options);
+
+typedef struct nacre_embedding_options {
+    size_t size;
+    int64_t count, features;
+    nacre_init init; /* default NACRE_INIT_NORMAL */
+} nacre_embedding_options;
+/* Rows of "weight" [count, features] at indices [...]: -> [..., features]. */
+NACRE_API nacre_module *nacre_embedding_at(const nacre_embedding_options *options);
+
+typedef struct nacre_multi_head_attention_options {
+    size_t size;
+    int64_t width, heads; /* width: a multiple of heads */
+    bool causal;          /* position i looks at positions 0 .. i */
+    bool no_bias;
+} nacre_multi_head_attention_options;
+/* Attention of a sequence to itself: [n, positions, width] -> the same. Children "in_proj", a Linear that gives q,
+   k and v side by side, and "out_proj". */
+NACRE_API nacre_module *
+nacre_multi_head_attention_at(const nacre_multi_head_attention_options *options);
+
+typedef struct nacre_transformer_block_options {
+    size_t size;
+    int64_t width, heads;
+    int64_t hidden; /* 0 means 4 width */
+    bool causal;
+    nacre_gelu_form gelu;
+} nacre_transformer_block_options;
+/* A block with the norms before what they feed (Xiong et al. 2020): [n, positions, width] -> the same,
+       x + self_attn(norm1(x)), then x + linear2(gelu(linear1(norm2(x)))). The names are its children's. */
+NACRE_API nacre_module *nacre_transformer_block_at(const nacre_transformer_block_options *options);
+
 /* A chain of modules; takes ownership of them. Children are named "0", "1", ... A NULL among them is
    an error. */
 NACRE_API nacre_module *nacre_sequential_of(nacre_module *const *modules, size_t count);
@@ -192,6 +239,19 @@ NACRE_API nacre_module *nacre_mlp(const int64_t *widths, size_t count);
 #define nacre_batch_norm2d(...)                                                                    \
     nacre_batch_norm2d_at(&(nacre_batch_norm2d_options){                                           \
         .size = sizeof(nacre_batch_norm2d_options), .channels = __VA_ARGS__})
+#define nacre_layer_norm(...)                                                                      \
+    nacre_layer_norm_at(&(nacre_layer_norm_options){.size = sizeof(nacre_layer_norm_options),      \
+                                                    .features = __VA_ARGS__})
+#define nacre_embedding(...)                                                                       \
+    nacre_embedding_at(                                                                            \
+        &(nacre_embedding_options){.size = sizeof(nacre_embedding_options), .count = __VA_ARGS__})
+/* nacre_multi_head_attention(width, heads, .causal = true), nacre_transformer_block likewise */
+#define nacre_multi_head_attention(...)                                                            \
+    nacre_multi_head_attention_at(&(nacre_multi_head_attention_options){                           \
+        .size = sizeof(nacre_multi_head_attention_options), .width = __VA_ARGS__})
+#define nacre_transformer_block(...)                                                               \
+    nacre_transformer_block_at(&(nacre_transformer_block_options){                                 \
+        .size = sizeof(nacre_transformer_block_options), .width = __VA_ARGS__})
 #define nacre_sequential(...)                                                                      \
     nacre_sequential_of((nacre_module *[]){__VA_ARGS__},                                           \
                         sizeof((nacre_module *[]){__VA_ARGS__}) / sizeof(nacre_module *))

@@ -141,7 +141,6 @@ NACRE_API nacre_tensor *nacre_f_tanh_at(nacre_tensor *a, const char *file, int l
 NACRE_API nacre_tensor *nacre_erf_at(nacre_tensor *a, const char *file, int line);
 /* a P(a), P the normal distribution function: through erf, or through tanh as Hendrycks and Gimpel (2016)
    approximate it, P(a) = (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2. Of -infinity 0, the limit. */
-typedef enum nacre_gelu_form { NACRE_GELU_ERF = 0, NACRE_GELU_TANH = 1 } nacre_gelu_form;
 NACRE_API nacre_tensor *nacre_f_gelu_at(nacre_tensor *a, nacre_gelu_form form, const char *file,
                                         int line);
 /* condition (bool) ? a : b, broadcasting all three. */

@@ -63,6 +63,9 @@ typedef struct nacre_shape {
 #define NACRE_SCALAR ((nacre_shape){.ndim = 0})
 #endif
 
+/* How nacre_f_gelu and the layer compute: through the error function, or through tanh. */
+typedef enum nacre_gelu_form { NACRE_GELU_ERF = 0, NACRE_GELU_TANH = 1 } nacre_gelu_form;
+
 /* A list of axes; negative ones count from the end. count 0 means all of them. */
 typedef struct nacre_axes {
     int count;

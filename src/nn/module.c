@@ -344,7 +344,7 @@ nacre_tensor *nacre_module_parameter(nacre_module *module, const char *name, nac
                                      nacre_init init) {
     nacre_status status = nacre_module_check(module, "module_parameter");
     status = status ? status : check_name(module, name);
-    if (status == NACRE_OK && (init < NACRE_INIT_DEFAULT || init > NACRE_INIT_ONES)) {
+    if (status == NACRE_OK && (init < NACRE_INIT_DEFAULT || init > NACRE_INIT_SMALL)) {
         status = nacre_fail(NACRE_INVALID_ARGUMENT, "%s: parameter \"%s\": no such init: %d",
                             nacre_module_kind(module), name, (int)init);
     }

@@ -75,7 +75,7 @@ static void draw_chunk(void *context, size_t index) {
     size_t end = (index + 1) * DRAW_CHUNK < d->count ? (index + 1) * DRAW_CHUNK : d->count;
     for (size_t i = index * DRAW_CHUNK; i < end; i++) {
         double value = 0;
-        if (d->init == NACRE_INIT_HE) {
+        if (d->init == NACRE_INIT_HE || d->init >= NACRE_INIT_NORMAL) {
             value = d->scale * nacre_random_normal(d->seed, d->stream, 0, i);
         } else if (d->init == NACRE_INIT_XAVIER) {
             value = d->scale * (2 * nacre_random_f64(d->seed, d->stream, 0, i) - 1);
@@ -111,6 +111,8 @@ static void draw_values(const nacre_entry *parameter, const char *name, const in
         d.scale = sqrt(2 / in);
     } else if (d.init == NACRE_INIT_XAVIER) {
         d.scale = sqrt(6 / total);
+    } else if (d.init >= NACRE_INIT_NORMAL) {
+        d.scale = d.init == NACRE_INIT_SMALL ? 0.02 : 1;
     }
     nacre_parallel((d.count + DRAW_CHUNK - 1) / DRAW_CHUNK, draw_chunk, &d);
 }

@@ -180,6 +180,20 @@ static void layers_of_images_agree_both_ways(void **state) {
         shape);
 }
 
+static void layers_of_transformers_agree_both_ways(void **state) {
+    (void)state;
+    check_both_ways(nacre_layer_norm(5), NACRE_SHAPE(3, 5));
+    check_both_ways(nacre_layer_norm(5, .plain = true), NACRE_SHAPE(2, 3, 5));
+    check_both_ways(nacre_gelu(NACRE_GELU_ERF), NACRE_SHAPE(3, 7));
+    check_both_ways(nacre_gelu(NACRE_GELU_TANH), NACRE_SHAPE(3, 7));
+    check_both_ways(nacre_tanh(), NACRE_SHAPE(3, 7));
+    check_both_ways(nacre_multi_head_attention(6, 2), NACRE_SHAPE(2, 5, 6));
+    check_both_ways(nacre_transformer_block(6, 3, .causal = true, .gelu = NACRE_GELU_TANH),
+                    NACRE_SHAPE(2, 5, 6));
+    check_both_ways(nacre_sequential(nacre_transformer_block(4, 2), nacre_layer_norm(4)),
+                    NACRE_SHAPE(2, 3, 4));
+}
+
 /* A layer that brings a forward alone. */
 static nacre_tensor *square(nacre_module *module, void *self, nacre_tensor *x) {
     (void)module, (void)self;
@@ -225,6 +239,7 @@ int main(void) {
         cmocka_unit_test(mlp_is_linear_and_relu_without_a_last_relu),
         cmocka_unit_test(autograd_and_backward_by_hand_agree),
         cmocka_unit_test(layers_of_images_agree_both_ways),
+        cmocka_unit_test(layers_of_transformers_agree_both_ways),
         cmocka_unit_test(a_layer_without_backward_is_differentiated),
         cmocka_unit_test(gradients_of_two_backward_calls_add_up),
         cmocka_unit_test(a_gradient_of_the_wrong_shape_is_refused),

@@ -21,9 +21,6 @@ typedef struct tile_row {
 #define FORM_1(form) {NACRE_F32}, NACRE_F32, form
 #define FORM_2(form) {NACRE_F32, NACRE_F32}, NACRE_F32, form
 
-/* Values of nacre_gelu_form. */
-enum { BY_ERF, BY_TANH };
-
 static const tile_row rows_of_ops[] = {
     {&nacre_op_add, NACRE_TILE_ADD, 2, F32_2},
     {&nacre_op_mul, NACRE_TILE_MUL, 2, F32_2},
@@ -37,10 +34,10 @@ static const tile_row rows_of_ops[] = {
     {&nacre_op_sqrt, NACRE_TILE_SQRT, 1, F32_1},
     {&nacre_op_tanh, NACRE_TILE_TANH, 1, F32_1},
     {&nacre_op_erf, NACRE_TILE_ERF, 1, F32_1},
-    {&nacre_op_gelu, NACRE_TILE_GELU, 1, FORM_1(BY_ERF)},
-    {&nacre_op_gelu, NACRE_TILE_GELU_TANH, 1, FORM_1(BY_TANH)},
-    {&nacre_op_gelu_backward, NACRE_TILE_GELU_BACKWARD, 2, FORM_2(BY_ERF)},
-    {&nacre_op_gelu_backward, NACRE_TILE_GELU_TANH_BACKWARD, 2, FORM_2(BY_TANH)},
+    {&nacre_op_gelu, NACRE_TILE_GELU, 1, FORM_1(NACRE_GELU_ERF)},
+    {&nacre_op_gelu, NACRE_TILE_GELU_TANH, 1, FORM_1(NACRE_GELU_TANH)},
+    {&nacre_op_gelu_backward, NACRE_TILE_GELU_BACKWARD, 2, FORM_2(NACRE_GELU_ERF)},
+    {&nacre_op_gelu_backward, NACRE_TILE_GELU_TANH_BACKWARD, 2, FORM_2(NACRE_GELU_TANH)},
     {&nacre_op_pow, NACRE_TILE_POW, 2, F32_2},
     {&nacre_op_maximum, NACRE_TILE_MAXIMUM, 2, F32_2},
     {&nacre_op_minimum, NACRE_TILE_MINIMUM, 2, F32_2},
