@@ -39,6 +39,10 @@ typedef struct nacre_plan_op {
     size_t scratch;     /* bytes of arena memory wanted while it runs, 64-byte aligned */
     const char *kernel; /* name for explain, static */
     int variant;        /* the backend's own */
+    /* Bytes wanted, zeroed, from one run of the step to the next: what run works out from shapes. state NULL: there
+       are none, and it is worked out anew. */
+    size_t state_bytes;
+    void *state;
 } nacre_plan_op;
 
 typedef struct nacre_backend_table {

@@ -141,14 +141,17 @@ static bool keep_for_gradients(nacre_work *work) {
 /* ---- expansion of composites that the backend has no kernel for ---- */
 
 static void describe_inputs(const nacre_record *record, nacre_inference *shapes) {
-    memset(shapes, 0, sizeof *shapes);
     shapes->op = record->op;
     shapes->inputs = record->inputs;
+    shapes->attrs = NULL;
+    shapes->wanted = (nacre_shape){0};
+    shapes->wanted_dtype = NACRE_DTYPE_DEFAULT;
+    shapes->file = record->file;
+    shapes->line = record->line;
     for (int i = 0; i < record->inputs; i++) {
-        if (record->in[i]) {
-            shapes->in[i].dtype = record->in[i]->dtype;
-            shapes->in[i].shape = record->in[i]->shape;
-        }
+        const nacre_value *in = record->in[i];
+        shapes->in[i].dtype = in ? in->dtype : NACRE_DTYPE_DEFAULT;
+        shapes->in[i].shape = in ? in->shape : (nacre_shape){0};
     }
     for (int i = 0; i < record->outputs; i++) {
         shapes->out[i].dtype = record->out[i].dtype;

@@ -331,7 +331,9 @@ bool nacre_plan_layout(nacre_plan *plan) {
                .block_of =
                    nacre_plan_alloc(plan, (size_t)plan->value_count + 1, sizeof *a.block_of)};
     plan->bases = nacre_plan_alloc(plan, (size_t)plan->value_count + 1, sizeof *plan->bases);
-    if (!a.blocks || !a.block_of || !plan->bases) {
+    plan->moved = nacre_plan_alloc(plan, (size_t)plan->value_count + 1, sizeof *plan->moved);
+    plan->leaf_value = nacre_plan_alloc(plan, (size_t)plan->leaf_count + 1, sizeof(int));
+    if (!a.blocks || !a.block_of || !plan->bases || !plan->moved || !plan->leaf_value) {
         return false;
     }
     memset(a.block_of, -1, (size_t)plan->value_count * sizeof *a.block_of);

@@ -118,8 +118,11 @@ typedef struct nacre_plan {
     int slot_count;
     size_t arena_bytes, live_bound, variable_bytes;
     int fused;
-    unsigned char **bases; /* scratch of a replay: start of each value's memory */
-    uint64_t traced;       /* session of the trace that names its steps */
+    /* Where each value's memory began in the last replay, and whether it has moved since. */
+    unsigned char **bases;
+    bool *moved, bound; /* bound: there was a replay */
+    int *leaf_value;    /* leaf -> value id */
+    uint64_t traced;    /* session of the trace that names its steps */
     int *trace_names;
 } nacre_plan;
 

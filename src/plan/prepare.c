@@ -107,6 +107,12 @@ bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step) {
     if (!make_call(plan, step) || !plan->backend->prepare(step->call)) {
         return false;
     }
+    if (step->call->state_bytes > 0) {
+        step->call->state = nacre_plan_alloc(plan, 1, step->call->state_bytes);
+        if (!step->call->state) {
+            return false;
+        }
+    }
     step->flops = step_flops(step);
     return true;
 }

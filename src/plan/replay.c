@@ -31,24 +31,33 @@ static void refresh_views(nacre_plan *plan) {
     }
 }
 
-static void find_bases(nacre_plan *plan, const nacre_planner *planner) {
-    for (int i = 0; i < plan->value_count; i++) {
+/* Sets value `id`'s memory, and notes whether it has moved since the last replay. */
+static bool set_base(nacre_plan *plan, int id, unsigned char *base) {
+    plan->moved[id] = plan->bases[id] != base || !plan->bound;
+    plan->bases[id] = base;
+    return plan->moved[id];
+}
+
+/* false: everything lies where it lay. */
+static bool find_bases(nacre_plan *plan, const nacre_planner *planner) {
+    bool moved = !plan->bound;
+    for (int i = 0; !plan->bound && i < plan->value_count; i++) {
         const plan_value *value = &plan->values[i];
-        switch (value->place) {
-        case PLACE_LEAF:
-            plan->bases[i] =
-                ((const nacre_value *)planner->work.leaves.items[value->index])->storage->data;
-            break;
-        case PLACE_ROOT:
-            plan->bases[i] = ((nacre_storage *)planner->storages.items[value->index])->data;
-            break;
-        case PLACE_ARENA:
-            plan->bases[i] = planner->arena.base + value->arena_offset;
-            break;
-        case PLACE_ALIAS:
-            break;
+        if (value->place == PLACE_ARENA) { /* of the same thread for life */
+            set_base(plan, i, planner->arena.base + value->arena_offset);
+        } else if (value->place == PLACE_LEAF) {
+            plan->leaf_value[value->index] = i;
         }
     }
+    for (int i = 0; i < plan->leaf_count; i++) {
+        const nacre_value *leaf = planner->work.leaves.items[i];
+        moved |= set_base(plan, plan->leaf_value[i], leaf->storage->data);
+    }
+    for (int i = 0; i < plan->root_count; i++) {
+        nacre_storage *storage = planner->storages.items[i];
+        moved |= set_base(plan, plan->root_value[i], storage->data);
+    }
+    return moved;
 }
 
 static void point(const nacre_plan *plan, nacre_array *array, int id) {
@@ -61,18 +70,45 @@ static void point(const nacre_plan *plan, nacre_array *array, int id) {
         plan->bases[value->base] + value->offset * (int64_t)nacre_dtype_size(value->dtype);
 }
 
+static bool has_moved(const nacre_plan *plan, const plan_step *step) {
+    bool moved = !plan->bound;
+    for (int i = 0; i < step->inputs; i++) {
+        moved |= step->in[i] >= 0 && plan->moved[step->in[i]];
+    }
+    for (int i = 0; i < step->outputs; i++) {
+        moved |= plan->moved[step->out[i]];
+    }
+    return moved;
+}
+
 void nacre_replay_bind(nacre_plan *plan, nacre_planner *planner) {
     refresh_slots(plan, &planner->work);
     refresh_views(plan);
-    find_bases(plan, planner);
+    if (!find_bases(plan, planner) && plan->view_count == 0) {
+        return;
+    }
+    /* A view has moved with its base, or by itself. */
+    for (int i = 0; i < plan->value_count; i++) {
+        const plan_value *value = &plan->values[i];
+        if (value->place == PLACE_ALIAS) {
+            plan->moved[i] = value->slot_view || plan->moved[value->base];
+        }
+    }
     for (int s = 0; s < plan->step_count; s++) {
         plan_step *step = &plan->steps[s];
+        if (!has_moved(plan, step)) {
+            continue;
+        }
         for (int i = 0; i < step->inputs; i++) {
             point(plan, &step->call->in[i], step->in[i]);
         }
         for (int i = 0; i < step->outputs; i++) {
             point(plan, &step->call->out[i], step->out[i]);
         }
+    }
+    if (!plan->bound) {
+        memset(plan->moved, 0, (size_t)plan->value_count * sizeof *plan->moved);
+        plan->bound = true;
     }
 }
 
@@ -98,12 +134,26 @@ static void as_call(const nacre_plan_op *step, nacre_call *call) {
     memcpy(call->out, step->out, (size_t)step->outputs * sizeof call->out[0]);
 }
 
+/* Whole words and no early end, so that compilers vectorise it. */
+static bool all_below(const int64_t *index, int64_t count, int64_t bound) {
+    uint64_t bad = 0;
+    for (int64_t k = 0; k < count; k++) {
+        bad |= (uint64_t)index[k] >= (uint64_t)bound;
+    }
+    return bad == 0;
+}
+
 static nacre_status check_indices(const nacre_planner *planner, const plan_step *step) {
     const nacre_op *op = step->op;
     nacre_call call;
     as_call(step->call, &call);
     const nacre_array *indices = &call.in[op->index_input];
     int64_t bound = op->index_bound(&call), count = nacre_shape_numel(&indices->shape);
+    if (indices->dtype == NACRE_I64 && bound >= 0 &&
+        nacre_strides_contiguous(&indices->shape, indices->strides) &&
+        all_below(indices->data, count, bound)) {
+        return NACRE_OK;
+    }
     const nacre_dtype_info *info = nacre_dtype_get(indices->dtype);
     for (int64_t k = 0; k < count; k++) {
         int64_t index = info->load_int(element_at(indices, k));

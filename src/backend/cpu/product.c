@@ -109,8 +109,10 @@ bool nacre_cpu_prepare_product(nacre_plan_op *step) {
     if (!bias_is_a_row(step)) return false;
     if (dtype == NACRE_F32 && is_dot(step))
         return nacre_cpu_use(step, nacre_product_run_dot, 0, "dot");
-    if (dtype == NACRE_F32)
+    if (dtype == NACRE_F32) {
+        step->state_bytes = nacre_product_state_f32();
         return nacre_cpu_use(step, nacre_product_run_f32, nacre_product_scratch_f32(step), "gemm");
+    }
     if (dtype == NACRE_F64 && step->program == NULL)
         return nacre_cpu_use(step, nacre_product_run_f64, 0, "gemm f64");
     return nacre_cpu_use_reference(step);

@@ -23,6 +23,6 @@ int64_t nacre_product_b(const nacre_product *p, int64_t i);
 
 /* Runs and scratch of the three kinds; product_f32.c, product_other.c. */
 nacre_cpu_run nacre_product_run_f32, nacre_product_run_f64, nacre_product_run_dot;
-size_t nacre_product_scratch_f32(const nacre_plan_op *step);
+size_t nacre_product_scratch_f32(const nacre_plan_op *step), nacre_product_state_f32(void);
 
 #endif

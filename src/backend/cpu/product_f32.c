@@ -34,6 +34,7 @@ typedef enum finish {
 typedef struct job {
     const nacre_cpu_level *level;
     nacre_product p;
+    bool thin;       /* no packing at all */
     bool turned;     /* p computes the transposed output: see turns */
     int64_t out_row; /* floats from one row of the output to the next */
     /* geometry */
@@ -50,6 +51,7 @@ typedef struct job {
     float *out;
     finish finish;
     bool relu;
+    int bias_input, mask_input; /* of the step; -1: none */
     const float *bias, *mask;
     const nacre_group *group;
 } job;
@@ -147,7 +149,8 @@ static nacre_product turn(const nacre_product *p) {
 static void plan(job *j, const nacre_cpu_level *level, const nacre_product *straight) {
     const nacre_gemm_kernels *gemm = level->gemm;
     *j = (job){.level = level, .p = *straight, .out_row = straight->n};
-    j->turned = !is_thin(level, straight) && turns(gemm, straight);
+    j->thin = is_thin(level, straight);
+    j->turned = !j->thin && turns(gemm, straight);
     if (j->turned) j->p = turn(straight);
     const nacre_product *p = &j->p;
     j->tiles = nacre_larger(1, nacre_parts(p->m, gemm->rows));
@@ -395,8 +398,8 @@ static bool is_row(const nacre_array *array) {
 /* Recognises + bias, relu, + bias and relu, and relu_backward; else the program is run. */
 static void choose_finish(job *j, const nacre_plan_op *step) {
     const nacre_program *program = step->program;
-    j->out = step->out[0].data;
-    j->bias = j->p.bias;
+    j->bias_input = j->p.bias ? 2 : -1;
+    j->mask_input = -1;
     j->finish = FINISH_BIAS;
     if (!program) return;
     j->finish = FINISH_PROGRAM;
@@ -404,44 +407,53 @@ static void choose_finish(job *j, const nacre_plan_op *step) {
     if (codes < 1 || program->outputs != 1 || program->result[0] != end) return;
     const nacre_instruction *code = program->code;
     const nacre_array *other = &step->in[step->own];
-    bool two = program->inputs == 2;
-    if (code[0].op == &nacre_op_relu_backward && codes == 1 && two && !j->bias &&
+    bool two = program->inputs == 2, biased = j->bias_input >= 0;
+    if (code[0].op == &nacre_op_relu_backward && codes == 1 && two && !biased &&
         code[0].argument[0] == 1 && code[0].argument[1] == 0 && nacre_cpu_is_plain(other)) {
-        j->mask = other->data;
+        j->mask_input = step->own;
         j->finish = FINISH_MASK;
         return;
     }
-    const float *bias = j->bias;
-    if (code[0].op == &nacre_op_add && two && !bias && is_row(other) &&
-        code[0].argument[0] != code[0].argument[1]) {
-        bias = other->data;
+    if (code[0].op == &nacre_op_add && two && !biased && is_row(other) &&
+        code[0].argument[0] != code[0].argument[1])
         at = 1;
-    }
     int value = at ? program->inputs : 0;
     bool relu = at < codes && code[at].op == &nacre_op_relu && code[at].argument[0] == value;
     if (at + relu != codes) return;
-    j->bias = bias;
+    if (at) j->bias_input = step->own;
     j->relu = relu;
     j->finish = FINISH_BIAS;
 }
 
+/* The arrays of the run at hand. */
+static void point(job *j, const nacre_plan_op *step, void *scratch) {
+    j->p.a = step->in[j->turned ? 1 : 0].data;
+    j->p.b = step->in[j->turned ? 0 : 1].data;
+    j->bias = j->bias_input < 0 ? NULL : step->in[j->bias_input].data;
+    j->mask = j->mask_input < 0 ? NULL : step->in[j->mask_input].data;
+    j->out = step->out[0].data;
+    j->packed_a = scratch;
+    j->packed_b = j->packed_a + j->a_floats * j->round_batches;
+}
+
+size_t nacre_product_state_f32(void) { return sizeof(job); }
+
 void nacre_product_run_f32(const nacre_plan_op *step, void *scratch) {
-    const nacre_cpu_level *level = nacre_cpu_level_of(step);
-    nacre_product p = nacre_product_of(step);
+    job own = {0}, *j = step->state ? step->state : &own;
+    if (!j->level) {
+        nacre_product p = nacre_product_of(step);
+        plan(j, nacre_cpu_level_of(step), &p);
+        choose_finish(j, step);
+    }
+    if (j->p.m == 0 || j->p.n == 0 || j->p.batches == 0) return;
+    point(j, step, scratch);
     nacre_group group;
-    job j;
-    if (p.m == 0 || p.n == 0 || p.batches == 0) return;
-    plan(&j, level, &p);
-    choose_finish(&j, step);
-    if (j.finish == FINISH_PROGRAM) {
+    if (j->finish == FINISH_PROGRAM) {
         nacre_group_begin(&group, step);
-        j.group = &group;
+        j->group = &group;
     }
-    if (is_thin(level, &p)) {
-        nacre_parallel((size_t)(p.batches * nacre_parts(p.n, THIN_COLUMNS)), thin_task, &j);
-        return;
-    }
-    j.packed_a = scratch;
-    j.packed_b = j.packed_a + j.a_floats * j.round_batches;
-    run_rounds(&j);
+    if (j->thin)
+        nacre_parallel((size_t)(j->p.batches * nacre_parts(j->p.n, THIN_COLUMNS)), thin_task, j);
+    else
+        run_rounds(j);
 }
