@@ -171,8 +171,7 @@ static nacre_status gather(nacre_planner *planner, nacre_thread *thread,
 /* A value that others still hold does not change when its variable moves on: they get a copy. */
 static nacre_status preserve_old(nacre_storage *storage, const nacre_value *fresh) {
     nacre_value *old = storage->holder;
-    if (!old || old == fresh || atomic_load_explicit(&old->handles, memory_order_relaxed) == 0 ||
-        old->version != storage->version) {
+    if (!old || old == fresh || nacre_value_handles(old) == 0 || old->version != storage->version) {
         return NACRE_OK;
     }
     nacre_storage *copy = nacre_storage_new(storage->bytes);
@@ -237,15 +236,14 @@ static void commit_root(nacre_value *root, nacre_storage *storage) {
         root->variable = NULL;
     }
     root->wanted = false;
-    nacre_value_bind(root, storage);
+    nacre_value_bind_own(root, storage);
 }
 
 /* Nothing will be computed or differentiated from this record's inputs any more. */
 static bool is_finished(const nacre_record *r) {
     for (int i = 0; i < r->outputs; i++) {
         const nacre_value *out = &r->out[i];
-        bool live = atomic_load_explicit(&out->handles, memory_order_relaxed) > 0 ||
-                    atomic_load_explicit(&out->readers, memory_order_relaxed) > 0;
+        bool live = nacre_value_handles(out) > 0 || nacre_value_readers(out) > 0;
         if (live && (!out->storage || (r->needs_grad && !out->accumulator))) {
             return false;
         }
@@ -259,6 +257,7 @@ static void commit(nacre_planner *planner, const nacre_list *recorded) {
     nacre_work *work = &planner->work;
     for (size_t i = 0; i < work->roots.count; i++) {
         commit_root(work->roots.items[i], planner->storages.items[i]);
+        planner->storages.items[i] = NULL; /* the value's now */
     }
     for (size_t i = 0; i < recorded->count; i++) {
         nacre_record *r = recorded->items[i];

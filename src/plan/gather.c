@@ -41,10 +41,6 @@ static bool add_root(nacre_work *work, nacre_value *value) {
     return nacre_list_push(&work->roots, value);
 }
 
-static unsigned count_of(atomic_uint *count) {
-    return atomic_load_explicit(count, memory_order_relaxed);
-}
-
 /* What was asked for, what was assigned, and each live value that nothing else reads. */
 static bool find_roots(nacre_work *work, nacre_thread *thread, nacre_tensor *const *tensors,
                        size_t count) {
@@ -58,7 +54,7 @@ static bool find_roots(nacre_work *work, nacre_thread *thread, nacre_tensor *con
     for (nacre_record *r = thread->first; ok && r; r = r->next) {
         for (int i = 0; ok && i < r->outputs; i++) {
             nacre_value *out = &r->out[i];
-            if (count_of(&out->handles) > 0 && (out->wanted || count_of(&out->readers) == 0)) {
+            if (nacre_value_handles(out) > 0 && (out->wanted || nacre_value_readers(out) == 0)) {
                 ok = add_root(work, out);
             }
         }

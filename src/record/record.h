@@ -13,9 +13,9 @@ typedef struct nacre_value {
     nacre_device device;
     nacre_shape shape;
     bool needs_grad;
-    bool wanted;            /* kept, or a backward pass started here: computed though read */
-    atomic_uint handles;    /* tensors that stand for it */
-    atomic_uint readers;    /* records that read it */
+    bool wanted; /* kept, or a backward pass started here: computed though read */
+    _Atomic uint64_t
+        uses; /* low half: handles that stand for it, high half: records that read it */
     nacre_storage *storage; /* NULL until computed */
     uint64_t version;
     nacre_tensor *accumulator; /* a leaf's gradient slot, retained; NULL: wants none */
@@ -29,7 +29,7 @@ typedef struct nacre_value {
 
 typedef struct nacre_record {
     const nacre_op *op;
-    atomic_uint refs;                     /* handles and readers of all outputs */
+    atomic_uint refs;                     /* outputs that are in use */
     uint64_t sequence;                    /* order of recording */
     uint64_t mark;                        /* evaluation or backward pass that visited it */
     struct nacre_thread *owner;           /* whose pending list holds it; NULL: none */
@@ -134,13 +134,22 @@ void nacre_frame_end(nacre_scope frame, nacre_tensor *const *results, size_t cou
 
 /* ---- values ---- */
 
-/* Counting: a handle or a reader more or less; the last one frees the record and all that only it read. */
+/* Counting: a handle or a reader more or less; the last one frees the record and all that only it read. One count
+   for both, because counting shared values is atomic, and so is most of what recording costs. */
+static inline unsigned nacre_value_handles(const nacre_value *value) {
+    return (unsigned)(atomic_load_explicit(&value->uses, memory_order_relaxed) & UINT32_MAX);
+}
+static inline unsigned nacre_value_readers(const nacre_value *value) {
+    return (unsigned)(atomic_load_explicit(&value->uses, memory_order_relaxed) >> 32);
+}
 void nacre_value_add_handle(nacre_value *value);
 void nacre_value_drop_handle(nacre_value *value);
 /* NACRE_STALE (set, naming who wants it) when the storage has moved on; the value must be computed. */
 nacre_status nacre_value_check(const nacre_value *value, const nacre_record *reader);
 /* Computed now: takes a reference to storage, at its present version. */
 void nacre_value_bind(nacre_value *value, nacre_storage *storage);
+/* The same with the caller's reference. */
+void nacre_value_bind_own(nacre_value *value, nacre_storage *storage);
 /* Cuts a computed record off what it was made from. */
 void nacre_record_cut(nacre_record *record);
 void nacre_pending_remove(nacre_record *record);

@@ -25,7 +25,10 @@ static void message_release(nacre_message *message) {
 }
 
 void nacre_release(nacre_tensor *t) {
-    if (!t || t->immortal || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) {
+    /* Who holds the only reference need not count. */
+    if (!t || t->immortal ||
+        (atomic_load_explicit(&t->refs, memory_order_acquire) != 1 &&
+         atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)) {
         return;
     }
     nacre_dirty_remove(t);

@@ -203,8 +203,7 @@ static nacre_value *fresh_value(nacre_thread *thread, const nacre_tensor *t, nac
     /* Back-propagation tells values apart, not handles: t must not stand in v's history, and as a leaf that wants
        a gradient it shares its value with no handle that could not be told (see nacre_rebind). */
     bool leaf = t->gradient != NULL;
-    bool shareable = !value->needs_grad &&
-                     (!leaf || atomic_load_explicit(&value->handles, memory_order_relaxed) == 1);
+    bool shareable = !value->needs_grad && (!leaf || nacre_value_handles(value) == 1);
     if (!value->storage && !value->variable && !value->accumulator && !value->record->executed) {
         if (shareable) {
             return value;
@@ -228,8 +227,7 @@ nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, in
     nacre_value *old = t->value;
     if (value) {
         /* A computed value that nobody else holds becomes the variable's memory, unless it is another's. */
-        if (!t->variable && old && old->storage &&
-            atomic_load_explicit(&old->handles, memory_order_relaxed) == 1 &&
+        if (!t->variable && old && old->storage && nacre_value_handles(old) == 1 &&
             atomic_load_explicit(&old->storage->refs, memory_order_relaxed) == 1) {
             t->variable = nacre_storage_retain(old->storage);
         }
@@ -298,8 +296,7 @@ nacre_status nacre_assign_at(nacre_tensor *t, nacre_tensor *value, const char *f
 static bool sole_owner(const nacre_tensor *t) {
     const nacre_value *value = t->value;
     return value->storage && value->record->inputs == 0 && value->storage == t->variable &&
-           atomic_load_explicit(&value->handles, memory_order_relaxed) == 1 &&
-           atomic_load_explicit(&value->readers, memory_order_relaxed) == 0 &&
+           nacre_value_handles(value) == 1 && nacre_value_readers(value) == 0 &&
            atomic_load_explicit(&value->storage->refs, memory_order_relaxed) == 2;
 }
 

@@ -5,24 +5,47 @@
 
 #include <string.h>
 
+#define HANDLE ((uint64_t)1)
+#define READER ((uint64_t)1 << 32)
+
 /* A value that is not computed belongs to one thread, so only shared records pay for atomic counting. */
-static void count_up(atomic_uint *count, bool shared) {
-    if (shared) {
-        atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
-    } else {
-        unsigned now = atomic_load_explicit(count, memory_order_relaxed);
-        atomic_store_explicit(count, now + 1, memory_order_relaxed);
+static unsigned refs_down(nacre_record *record) {
+    if (record->shared) {
+        return atomic_fetch_sub_explicit(&record->refs, 1, memory_order_acq_rel) - 1;
+    }
+    unsigned left = atomic_load_explicit(&record->refs, memory_order_relaxed) - 1;
+    atomic_store_explicit(&record->refs, left, memory_order_relaxed);
+    return left;
+}
+
+static void add(nacre_value *value, uint64_t use) {
+    nacre_record *record = value->record;
+    uint64_t before;
+    if (record->shared) {
+        before = atomic_fetch_add_explicit(&value->uses, use, memory_order_relaxed);
+        if (before == 0) {
+            atomic_fetch_add_explicit(&record->refs, 1, memory_order_relaxed);
+        }
+        return;
+    }
+    before = atomic_load_explicit(&value->uses, memory_order_relaxed);
+    atomic_store_explicit(&value->uses, before + use, memory_order_relaxed);
+    if (before == 0) {
+        unsigned refs = atomic_load_explicit(&record->refs, memory_order_relaxed);
+        atomic_store_explicit(&record->refs, refs + 1, memory_order_relaxed);
     }
 }
 
-/* The count that is left. */
-static unsigned count_down(atomic_uint *count, bool shared) {
-    if (shared) {
-        return atomic_fetch_sub_explicit(count, 1, memory_order_acq_rel) - 1;
+/* true: nothing uses the record any more. */
+static bool take_away(nacre_value *value, uint64_t use) {
+    uint64_t left;
+    if (value->record->shared) {
+        left = atomic_fetch_sub_explicit(&value->uses, use, memory_order_acq_rel) - use;
+    } else {
+        left = atomic_load_explicit(&value->uses, memory_order_relaxed) - use;
+        atomic_store_explicit(&value->uses, left, memory_order_relaxed);
     }
-    unsigned now = atomic_load_explicit(count, memory_order_relaxed) - 1;
-    atomic_store_explicit(count, now, memory_order_relaxed);
-    return now;
+    return left == 0 && refs_down(value->record) == 0;
 }
 
 size_t nacre_record_bytes(int outputs) {
@@ -77,8 +100,7 @@ static void drop_inputs(nacre_record *record, nacre_record **dead) {
             continue;
         }
         nacre_record *producer = in->record;
-        count_down(&in->readers, producer->shared);
-        if (count_down(&producer->refs, producer->shared) == 0) {
+        if (take_away(in, READER)) {
             nacre_pending_remove(producer);
             producer->next = *dead;
             *dead = producer;
@@ -100,29 +122,22 @@ static void free_dead(nacre_record *dead) {
     }
 }
 
-void nacre_value_add_handle(nacre_value *value) {
-    count_up(&value->handles, value->record->shared);
-    count_up(&value->record->refs, value->record->shared);
-}
+void nacre_value_add_handle(nacre_value *value) { add(value, HANDLE); }
 
-void nacre_value_add_reader(nacre_value *value) {
-    count_up(&value->readers, value->record->shared);
-    count_up(&value->record->refs, value->record->shared);
-}
+void nacre_value_add_reader(nacre_value *value) { add(value, READER); }
 
-static void drop(nacre_value *value, atomic_uint *count) {
+static void drop(nacre_value *value, uint64_t use) {
     nacre_record *record = value->record;
-    count_down(count, record->shared);
-    if (count_down(&record->refs, record->shared) == 0) {
+    if (take_away(value, use)) {
         nacre_pending_remove(record);
         record->next = NULL;
         free_dead(record);
     }
 }
 
-void nacre_value_drop_handle(nacre_value *value) { drop(value, &value->handles); }
+void nacre_value_drop_handle(nacre_value *value) { drop(value, HANDLE); }
 
-void nacre_value_drop_reader(nacre_value *value) { drop(value, &value->readers); }
+void nacre_value_drop_reader(nacre_value *value) { drop(value, READER); }
 
 void nacre_record_cut(nacre_record *record) {
     nacre_record *dead = NULL;
@@ -131,7 +146,10 @@ void nacre_record_cut(nacre_record *record) {
 }
 
 void nacre_value_bind(nacre_value *value, nacre_storage *storage) {
-    nacre_storage_retain(storage);
+    nacre_value_bind_own(value, nacre_storage_retain(storage));
+}
+
+void nacre_value_bind_own(nacre_value *value, nacre_storage *storage) {
     if (value->storage) {
         if (value->storage->holder == value) {
             value->storage->holder = NULL;

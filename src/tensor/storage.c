@@ -38,7 +38,9 @@ nacre_storage *nacre_storage_retain(nacre_storage *storage) {
 }
 
 void nacre_storage_release(nacre_storage *storage) {
-    if (!storage || atomic_fetch_sub_explicit(&storage->refs, 1, memory_order_acq_rel) != 1) {
+    /* Who holds the only reference need not count. */
+    if (!storage || (atomic_load_explicit(&storage->refs, memory_order_acquire) != 1 &&
+                     atomic_fetch_sub_explicit(&storage->refs, 1, memory_order_acq_rel) != 1)) {
         return;
     }
     size_t padded;
