@@ -244,8 +244,7 @@ static void the_table_knows_their_costs(void **state) {
     const char *const wanted[] = {
         "[4,9,9]          36   5,832  in=1, out=4, kernel=3x3, stride=2x2, no bias",
         "1 BatchNorm2d         [4,9,9]           8     972  channels=4",
-        "3.body.0 Conv2d       [4,9,9]         144  23,328  in=4, out=4, kernel=3x3, padding=1x1, "
-        "no bias",
+        "3.body.0 Conv2d       [4,9,9]         144  23,328  in=4, out=4, kernel=3x3, padding=1x1",
         "5 MaxPool2d           [4,4,4]           0     256  kernel=2x2",
         "7 GlobalAvgPool2d     [4]               0      16"};
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
