@@ -24,10 +24,10 @@ static double count_of(nacre_tensor *x) {
 
 /* ---- forward ---- */
 
-/* running = (1 - momentum) running + momentum fresh */
+/* running = (1 - momentum) running + momentum fresh, as a chain that is fused into one pass. */
 static nacre_status move(nacre_tensor *running, nacre_tensor *fresh, double momentum) {
-    return nacre_assign(running, nacre_add(nacre_mul_scalar(running, 1 - momentum),
-                                           nacre_mul_scalar(fresh, momentum)));
+    nacre_tensor *way = nacre_sub(fresh, running);
+    return nacre_assign(running, nacre_add(nacre_mul_scalar(way, momentum), running));
 }
 
 /* The variance that runs is the estimate for the population: over m - 1. */
