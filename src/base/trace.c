@@ -59,6 +59,8 @@ void nacre_trace_stop(void) {
     atomic_store(&trace.taken, false);
 }
 
+void nacre_trace_rewind(void) { trace.added = 0; }
+
 void nacre_trace_add(const nacre_trace_event *event) {
     trace.events[trace.added++ % MOST_EVENTS] = *event;
 }

@@ -40,7 +40,8 @@ typedef struct nacre_trace_span {
 nacre_status nacre_trace_start(void); /* on the thread to be traced */
 /* The number of the trace that the calling thread writes, 0: none. */
 uint64_t nacre_trace_session(void);
-void nacre_trace_stop(void); /* forgets everything */
+void nacre_trace_rewind(void); /* forgets the events, not the names */
+void nacre_trace_stop(void);   /* forgets everything */
 
 void nacre_trace_add(const nacre_trace_event *event);
 /* Events of one thread's part in a region that was open from `begin` to `end`. */

@@ -95,8 +95,38 @@ static float run_portable(void) {
     return sum;
 }
 
+/* x = 0.5 x over whole vectors: each byte is read and written once. */
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) static void stream_avx512(float *x, size_t count) {
+    __m512 half = _mm512_set1_ps(0.5F);
+    for (size_t i = 0; i < count; i += 16) {
+        _mm512_storeu_ps(x + i, _mm512_mul_ps(_mm512_loadu_ps(x + i), half));
+    }
+}
+
+__attribute__((target("avx2"))) static void stream_avx2(float *x, size_t count) {
+    __m256 half = _mm256_set1_ps(0.5F);
+    for (size_t i = 0; i < count; i += 8) {
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), half));
+    }
+}
+#elif defined(__aarch64__)
+static void stream_neon(float *x, size_t count) {
+    for (size_t i = 0; i < count; i += 4) {
+        vst1q_f32(x + i, vmulq_n_f32(vld1q_f32(x + i), 0.5F));
+    }
+}
+#endif
+
+static void stream_portable(float *x, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        x[i] *= 0.5F;
+    }
+}
+
 typedef struct level {
     float (*run)(void);
+    void (*stream)(float *x, size_t count);
     int lanes;
 } level;
 
@@ -104,15 +134,15 @@ static level level_in_use(void) {
     switch (nacre_isa_in_use()) {
 #if defined(__x86_64__)
     case NACRE_ISA_AVX512:
-        return (level){run_avx512, 16};
+        return (level){run_avx512, stream_avx512, 16};
     case NACRE_ISA_AVX2:
-        return (level){run_avx2, 8};
+        return (level){run_avx2, stream_avx2, 8};
 #elif defined(__aarch64__)
     case NACRE_ISA_NEON:
-        return (level){run_neon, 4};
+        return (level){run_neon, stream_neon, 4};
 #endif
     default:
-        return (level){run_portable, 4};
+        return (level){run_portable, stream_portable, 4};
     }
 }
 
@@ -128,11 +158,45 @@ static void repeat(void *context, size_t index) {
     sink = sum;
 }
 
-double nacre_cli_peak_gflops(void) {
+static double gflops(size_t threads) {
     level used = level_in_use();
-    size_t threads = (size_t)nacre_threads();
     uint64_t begin = nacre_clock_ns();
     nacre_parallel(threads, repeat, &used);
     double nanoseconds = (double)(nacre_clock_ns() - begin);
     return 2.0 * used.lanes * CHAINS * ROUNDS * REPEATS * (double)threads / nanoseconds;
+}
+
+double nacre_cli_peak_gflops(void) { return gflops((size_t)nacre_threads()); }
+
+double nacre_cli_peak_gflops_one(void) { return gflops(1); }
+
+/* Each part is a whole number of the widest vectors. */
+enum { STREAM_STEP = 64 / (int)sizeof(float), STREAM_NS = 1000000 };
+
+typedef struct streaming {
+    level used;
+    float *x;
+    size_t part;
+} streaming;
+
+static void stream_part(void *context, size_t index) {
+    const streaming *s = context;
+    s->used.stream(s->x + index * s->part, s->part);
+}
+
+double nacre_cli_stream_gbytes(float *x, size_t count) {
+    size_t threads = (size_t)nacre_threads();
+    streaming s = {
+        .used = level_in_use(), .x = x, .part = count / threads / STREAM_STEP * STREAM_STEP};
+    double best = 0;
+    uint64_t start = nacre_clock_ns(), end;
+    do {
+        uint64_t begin = nacre_clock_ns();
+        nacre_parallel(threads, stream_part, &s);
+        end = nacre_clock_ns();
+        double bytes = 2.0 * sizeof(float) * (double)(s.part * threads);
+        best = end > begin && bytes / (double)(end - begin) > best ? bytes / (double)(end - begin)
+                                                                   : best;
+    } while (end - start < STREAM_NS);
+    return best;
 }

@@ -68,7 +68,6 @@ static nacre_status open_mnist_channel(const char *folder, nacre_cli_data *out) 
 const nacre_cli_recipe nacre_cli_recipes[] = {
     {
         .name = "mnist-mlp",
-        .workload = "mlp",
         .about = "784-128-128-128-10 perceptron with ReLU on MNIST's handwritten digits",
         .input = {.ndim = 2, .dims = {28, 28}},
         .classes = 10,
@@ -86,7 +85,6 @@ const nacre_cli_recipe nacre_cli_recipes[] = {
     },
     {
         .name = "mnist-lenet",
-        .workload = "lenet",
         .about = "LeNet-5, two convolutions and three linear layers, on MNIST's handwritten digits",
         .input = {.ndim = 3, .dims = {1, 28, 28}},
         .classes = 10,
@@ -105,51 +103,32 @@ const nacre_cli_recipe nacre_cli_recipes[] = {
 };
 const size_t nacre_cli_recipe_count = sizeof nacre_cli_recipes / sizeof *nacre_cli_recipes;
 
-static const char *list(bool workload, char *text, size_t size) {
+const char *nacre_cli_recipe_list(void) {
+    static char text[512];
     size_t used = 0;
-    for (size_t i = 0; i < nacre_cli_recipe_count && used < size; i++) {
-        const nacre_cli_recipe *recipe = &nacre_cli_recipes[i];
+    for (size_t i = 0; i < nacre_cli_recipe_count && used < sizeof text; i++) {
         const char *between = i == 0 ? "" : i + 1 == nacre_cli_recipe_count ? " or " : ", ";
-        used += (size_t)snprintf(text + used, size - used, "%s%s", between,
-                                 workload ? recipe->workload : recipe->name);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", between,
+                                 nacre_cli_recipes[i].name);
     }
     return text;
 }
 
-const char *nacre_cli_recipe_list(void) {
-    static char text[512];
-    return list(false, text, sizeof text);
-}
-
-const char *nacre_cli_workload_list(void) {
-    static char text[512];
-    return list(true, text, sizeof text);
-}
-
-static const nacre_cli_recipe *find(const char *name, const char *what, bool workload) {
+const nacre_cli_recipe *nacre_cli_recipe_named(const char *name) {
     const char *names[sizeof nacre_cli_recipes / sizeof *nacre_cli_recipes];
     for (size_t i = 0; i < nacre_cli_recipe_count; i++) {
-        names[i] = workload ? nacre_cli_recipes[i].workload : nacre_cli_recipes[i].name;
+        names[i] = nacre_cli_recipes[i].name;
         if (strcmp(names[i], name) == 0) {
             return &nacre_cli_recipes[i];
         }
     }
     const char *nearest = nacre_cli_nearest(name, names, nacre_cli_recipe_count);
     if (nearest) {
-        nacre_cli_usage("unknown %s %.100s; did you mean %s?", what, name, nearest);
+        nacre_cli_usage("unknown recipe %.100s; did you mean %s?", name, nearest);
     } else {
-        nacre_cli_usage("unknown %s %.100s; give %s", what, name,
-                        workload ? nacre_cli_workload_list() : nacre_cli_recipe_list());
+        nacre_cli_usage("unknown recipe %.100s; give %s", name, nacre_cli_recipe_list());
     }
     return NULL;
-}
-
-const nacre_cli_recipe *nacre_cli_recipe_named(const char *name) {
-    return find(name, "recipe", false);
-}
-
-const nacre_cli_recipe *nacre_cli_workload_named(const char *name) {
-    return find(name, "workload", true);
 }
 
 void nacre_cli_data_close(nacre_cli_data *data) { nacre_mnist_close(&data->mnist); }

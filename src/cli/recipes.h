@@ -23,9 +23,8 @@ typedef struct nacre_cli_data {
 
 typedef struct nacre_cli_recipe {
     const char *name;
-    const char *workload; /* the name of its benchmark */
-    const char *about;    /* one line */
-    nacre_shape input;    /* of one sample */
+    const char *about; /* one line */
+    nacre_shape input; /* of one sample */
     int64_t classes;
     nacre_module *(*network)(void);
     /* folder: as --data gave it, NULL to look for one. */
@@ -38,12 +37,9 @@ extern const size_t nacre_cli_recipe_count;
 
 /* The recipe of this name; NULL after saying on stderr which one is nearest. */
 const nacre_cli_recipe *nacre_cli_recipe_named(const char *name);
-/* The recipe whose benchmark has this name; likewise. */
-const nacre_cli_recipe *nacre_cli_workload_named(const char *name);
 
 /* All names, "a or b", for messages. */
 const char *nacre_cli_recipe_list(void);
-const char *nacre_cli_workload_list(void);
 
 void nacre_cli_data_close(nacre_cli_data *data);
 

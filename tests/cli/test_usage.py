@@ -72,9 +72,6 @@ BAD_LINES = [
     (["explain"], ["no recipe"]),
     (["explain", "mnist-mlp", "--batch-size", "0"], ["--batch-size"]),
     (["train", "mnist-lnet"], ["mnist-lnet", "did you mean mnist-lenet"]),
-    (["bench"], ["no workload", "mlp or lenet"]),
-    (["bench", "mpl"], ["did you mean mlp"]),
-    (["bench", "mlp", "--threads", "x"], ["--threads"]),
     (["info", "more"], ["more"]),
 ]
 

@@ -1,0 +1,102 @@
+/* Times, and what the machine could have done. */
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/memory.h"
+#include "cli/bench.h"
+#include "cli/peak.h"
+
+#include <math.h>
+#include <nacre/system.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool nacre_cli_times_make(nacre_cli_times *times, size_t capacity) {
+    *times = (nacre_cli_times){.microseconds = nacre_alloc_zeroed(capacity, sizeof(float)),
+                               .capacity = capacity};
+    return times->microseconds != NULL;
+}
+
+void nacre_cli_times_free(nacre_cli_times *times) {
+    nacre_free(times->microseconds);
+    *times = (nacre_cli_times){0};
+}
+
+void nacre_cli_times_add(nacre_cli_times *times, uint64_t begin_ns, uint64_t end_ns) {
+    float time = (float)((double)(end_ns - begin_ns) * 1e-3);
+    times->least = times->added == 0 || time < times->least ? time : times->least;
+    times->microseconds[times->added++ % times->capacity] = time;
+}
+
+/* Of many the last ones are left. */
+static size_t count_of(const nacre_cli_times *times) {
+    return times->added < times->capacity ? times->added : times->capacity;
+}
+
+static int compare_floats(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+void nacre_cli_times_sort(nacre_cli_times *times) {
+    qsort(times->microseconds, count_of(times), sizeof *times->microseconds, compare_floats);
+}
+
+double nacre_cli_times_at(const nacre_cli_times *times, double share) {
+    size_t count = count_of(times), i = (size_t)(share * (double)count);
+    if (count == 0) {
+        return NAN;
+    }
+    return (double)(share == 0 ? times->least : times->microseconds[i < count ? i : count - 1]);
+}
+
+/* ---- the machine ---- */
+
+enum { LEAST_STREAM = 1 << 16, MOST_STREAM = 1 << 24 }; /* floats: 256 kB to 64 MB */
+
+bool nacre_cli_machine_make(nacre_cli_machine *machine, double working_set) {
+    double count = working_set / sizeof(float);
+    *machine =
+        (nacre_cli_machine){.stream_count = (size_t)fmin(fmax(count, LEAST_STREAM), MOST_STREAM)};
+    machine->stream = nacre_alloc_zeroed(machine->stream_count, sizeof *machine->stream);
+    return machine->stream != NULL;
+}
+
+void nacre_cli_machine_free(nacre_cli_machine *machine) {
+    nacre_free(machine->stream);
+    *machine = (nacre_cli_machine){0};
+}
+
+nacre_status nacre_cli_machine_look(nacre_cli_machine *machine) {
+    int used = nacre_threads(), all = nacre_usable_cpus();
+    nacre_status status = NACRE_OK;
+    machine->gbytes =
+        fmax(machine->gbytes, nacre_cli_stream_gbytes(machine->stream, machine->stream_count));
+    machine->gflops_one = fmax(machine->gflops_one, nacre_cli_peak_gflops_one());
+    machine->gflops = fmax(machine->gflops, nacre_cli_peak_gflops());
+    if (used == all) {
+        machine->gflops_all = machine->gflops;
+    } else {
+        status = nacre_set_threads(all);
+        machine->gflops_all = fmax(machine->gflops_all, nacre_cli_peak_gflops());
+        status = status == NACRE_OK ? nacre_set_threads(used) : status;
+    }
+    if (used == 1) {
+        machine->gflops = machine->gflops_one = fmax(machine->gflops, machine->gflops_one);
+    }
+    return status;
+}
+
+double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes) {
+    return (flops / machine->gflops + bytes / machine->gbytes) * 1e-3;
+}
+
+void nacre_cli_bench_append(nacre_text *text, const char *key, double number) {
+    char digits[32];
+    double rounded = number;
+    snprintf(digits, sizeof digits, "%.6g", number);
+    if (!nacre_text_to_double(digits, &rounded)) {
+        rounded = number; /* a locale's decimal comma: all digits then */
+    }
+    nacre_text_append(text, ",\"%s\":", key);
+    nacre_text_append_number(text, rounded);
+}

@@ -1,0 +1,280 @@
+/* nacre bench mlp ...: a step's time, its parts, its memory, and what the machine would need for it. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "cli/bench.h"
+#include "cli/memory_use.h"
+#include "cli/output.h"
+#include "cli/signals.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <nacre/plan.h>
+#include <nacre/system.h>
+
+/* Slices of the time; the machine is measured after each. Of a training slice, forward alone and forward with
+   backward take a fifth each. */
+enum { SLICES = 10, WARM_UP = 3, KEPT_STEPS = 1 << 15 };
+static const double part_share = 0.2;
+
+typedef struct measurement {
+    nacre_cli_job job;
+    nacre_cli_part whole;
+    nacre_cli_times step, forward, backward;
+    nacre_cli_machine machine;
+    double flops, bytes, least_bytes;
+    size_t arena_bytes, live_bound;
+} measurement;
+
+static nacre_status run_part(measurement *m, nacre_cli_part part, double seconds,
+                             nacre_cli_times *times) {
+    uint64_t end = nacre_clock_ns() + (uint64_t)(seconds * 1e9), now;
+    nacre_status status = NACRE_OK;
+    do {
+        uint64_t begin = nacre_clock_ns();
+        status = nacre_cli_job_run(&m->job, part, NULL);
+        now = nacre_clock_ns();
+        nacre_cli_times_add(times, begin, now);
+    } while (status == NACRE_OK && now < end && !nacre_cli_signal());
+    return status;
+}
+
+static nacre_status run_slice(measurement *m, double seconds) {
+    if (m->whole == NACRE_CLI_INFER) {
+        return run_part(m, NACRE_CLI_INFER, seconds, &m->step);
+    }
+    nacre_status status = run_part(m, NACRE_CLI_STEP, seconds * (1 - 2 * part_share), &m->step);
+    if (status == NACRE_OK) {
+        status = run_part(m, NACRE_CLI_FORWARD, seconds * part_share, &m->forward);
+    }
+    if (status == NACRE_OK) {
+        status = run_part(m, NACRE_CLI_BACKWARD, seconds * part_share, &m->backward);
+    }
+    return status;
+}
+
+static nacre_status warm_up(measurement *m) {
+    static const nacre_cli_part parts[] = {NACRE_CLI_FORWARD, NACRE_CLI_BACKWARD, NACRE_CLI_STEP};
+    nacre_status status = NACRE_OK;
+    for (int i = 0; status == NACRE_OK && i < WARM_UP && !nacre_cli_signal(); i++) {
+        if (m->whole == NACRE_CLI_INFER) {
+            status = nacre_cli_job_run(&m->job, NACRE_CLI_INFER, NULL);
+        }
+        for (int k = 0; m->whole != NACRE_CLI_INFER && status == NACRE_OK && k < 3; k++) {
+            status = nacre_cli_job_run(&m->job, parts[k], NULL);
+        }
+    }
+    return status;
+}
+
+static nacre_status prepare(measurement *m) {
+    nacre_explanation *explanation = nacre_cli_job_explain(&m->job, m->whole);
+    if (!explanation) {
+        return nacre_error_code();
+    }
+    m->flops = explanation->flops;
+    m->bytes = explanation->bytes;
+    m->least_bytes = (double)explanation->variable_bytes;
+    m->arena_bytes = explanation->peak_bytes;
+    m->live_bound = explanation->live_lower_bound;
+    nacre_explanation_free(explanation);
+    bool made = nacre_cli_machine_make(&m->machine, m->least_bytes) &&
+                nacre_cli_times_make(&m->step, KEPT_STEPS) &&
+                nacre_cli_times_make(&m->forward, KEPT_STEPS) &&
+                nacre_cli_times_make(&m->backward, KEPT_STEPS);
+    return made ? warm_up(m) : NACRE_OUT_OF_MEMORY;
+}
+
+static nacre_status measure(measurement *m, const nacre_cli_bench_values *values) {
+    nacre_status status = prepare(m);
+    if (status == NACRE_OK && values->trace) {
+        status = nacre_trace_begin(values->trace);
+        if (status != NACRE_OK) {
+            return status;
+        }
+    }
+    for (int i = 0; status == NACRE_OK && i < SLICES && !nacre_cli_signal(); i++) {
+        status = run_slice(m, values->seconds / SLICES);
+        if (status == NACRE_OK) {
+            status = nacre_cli_machine_look(&m->machine);
+        }
+    }
+    if (values->trace) {
+        nacre_status written = nacre_trace_end();
+        status = status == NACRE_OK ? written : status;
+    }
+    nacre_cli_times_sort(&m->step);
+    nacre_cli_times_sort(&m->forward);
+    nacre_cli_times_sort(&m->backward);
+    return status;
+}
+
+/* ---- what is printed ---- */
+
+typedef struct figures {
+    double least, median, spread, forward, backward, update, roofline;
+} figures;
+
+static figures figures_of(const measurement *m) {
+    figures f = {
+        .least = nacre_cli_times_at(&m->step, 0),
+        .median = nacre_cli_times_at(&m->step, 0.5),
+        .forward = nacre_cli_times_at(&m->forward, 0),
+        .roofline = nacre_cli_machine_roofline(&m->machine, m->flops, m->least_bytes),
+    };
+    double both = nacre_cli_times_at(&m->backward, 0);
+    f.spread = (nacre_cli_times_at(&m->step, 0.9) - f.least) / f.least;
+    f.backward = fmax(both - f.forward, 0);
+    f.update = fmax(f.least - both, 0);
+    return f;
+}
+
+static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
+    figures f = figures_of(m);
+    bool infer = m->whole == NACRE_CLI_INFER;
+    nacre_text_append(text,
+                      "{\"workload\":\"%s\",\"mode\":\"%s\",\"batch\":%" PRId64
+                      ",\"threads\":%d,\"isa\":\"%s\",\"steps\":%zu",
+                      m->job.workload->name, infer ? "infer" : "train", batch, nacre_threads(),
+                      nacre_isa(), m->step.added);
+    const struct {
+        const char *key;
+        double number;
+    } numbers[] = {
+        {"us_min", f.least},
+        {"us_median", f.median},
+        {"spread", f.spread},
+        {"us_forward", infer ? f.least : f.forward},
+        {"us_backward", infer ? 0 : f.backward},
+        {"us_update", infer ? 0 : f.update},
+        {"gflops", m->flops / f.least * 1e-3},
+        {"peak_gflops", m->machine.gflops},
+        {"peak_one_gflops", m->machine.gflops_one},
+        {"peak_all_gflops", m->machine.gflops_all},
+        {"bandwidth_gbytes", m->machine.gbytes},
+        {"roofline_us", f.roofline},
+        {"fraction", f.roofline / f.least},
+    };
+    nacre_text_append(text, ",\"flops\":%.0f,\"bytes\":%.0f,\"least_bytes\":%.0f", m->flops,
+                      m->bytes, m->least_bytes);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        nacre_cli_bench_append(text, numbers[i].key, numbers[i].number);
+    }
+    nacre_text_append(text, ",\"arena_bytes\":%zu,\"live_lower_bound\":%zu", m->arena_bytes,
+                      m->live_bound);
+    nacre_text_append(text, ",\"peak_rss_bytes\":");
+    nacre_text_append_number(text, nacre_cli_peak_memory());
+    nacre_text_append(text, "}\n");
+}
+
+static void append_table(const measurement *m, int64_t batch, nacre_text *text) {
+    figures f = figures_of(m);
+    const nacre_cli_machine *machine = &m->machine;
+    nacre_text_append(text, "%s, %s, batch %" PRId64 ", %d threads, %s: %zu steps\n",
+                      m->job.workload->name, m->whole == NACRE_CLI_INFER ? "inference" : "training",
+                      batch, nacre_threads(), nacre_isa(), m->step.added);
+    nacre_text_append(text, "time of a step   %.1f us at best, %.1f us median, spread %.0f %%\n",
+                      f.least, f.median, 100 * f.spread);
+    if (m->whole != NACRE_CLI_INFER) {
+        nacre_text_append(text,
+                          "its parts        %.1f us forward, %.1f us backward, %.1f us update\n",
+                          f.forward, f.backward, f.update);
+    }
+    nacre_text_append(text,
+                      "work of a step   %.2f MFLOP: %.1f GFLOP/s at best; %.2f MB read and written "
+                      "at least\n",
+                      m->flops * 1e-6, m->flops / f.least * 1e-3, m->least_bytes * 1e-6);
+    nacre_text_append(text,
+                      "machine's peak   %.1f GFLOP/s on these threads, %.1f on one, %.1f on all; "
+                      "%.1f GB/s\n",
+                      machine->gflops, machine->gflops_one, machine->gflops_all, machine->gbytes);
+    nacre_text_append(text,
+                      "roofline         %.1f us: the step runs at %.0f %% of it\n"
+                      "memory           %.2f MB arena, %.2f MB live at once at least\n",
+                      f.roofline, 100 * f.roofline / f.least, (double)m->arena_bytes * 1e-6,
+                      (double)m->live_bound * 1e-6);
+}
+
+static int print_measurement(const measurement *m, int64_t batch, bool json) {
+    nacre_text text = {0};
+    (json ? append_json : append_table)(m, batch, &text);
+    return nacre_cli_print(&text);
+}
+
+/* ---- the check ---- */
+
+/* Losses after each of a few updates, from the same weights and samples; of inference, the first output. */
+enum { CHECK_STEPS = 3 };
+
+static nacre_status losses(const nacre_cli_workload *workload, int64_t batch, bool infer,
+                           nacre_backend backend, double *out) {
+    nacre_cli_job job = {0};
+    nacre_status status = nacre_set_backend(backend);
+    status = status ? status : nacre_cli_job_make(workload, batch, 1, &job);
+    for (int i = 0; status == NACRE_OK && i < CHECK_STEPS; i++) {
+        status = nacre_cli_job_run(&job, infer ? NACRE_CLI_INFER : NACRE_CLI_STEP, &out[i]);
+    }
+    nacre_cli_job_free(&job);
+    return status;
+}
+
+/* The reference computes in double and rounds each op's result to f32. Losses agree to the digits of f32 that
+   the updates before leave. */
+static int check(const nacre_cli_workload *workload, int64_t batch, bool infer, bool json) {
+    static const double tolerance = 1e-4;
+    double ours[CHECK_STEPS] = {0}, theirs[CHECK_STEPS] = {0}, worst = 0;
+    nacre_status status = losses(workload, batch, infer, NACRE_BACKEND_REFERENCE, theirs);
+    status = status ? status : losses(workload, batch, infer, NACRE_BACKEND_CPU, ours);
+    if (status != NACRE_OK) {
+        return nacre_cli_library_error();
+    }
+    for (int i = 0; i < CHECK_STEPS; i++) {
+        double difference = fabs(ours[i] - theirs[i]) / fmax(fabs(theirs[i]), 1);
+        worst = isfinite(difference) ? fmax(worst, difference) : INFINITY;
+    }
+    if (!(worst <= tolerance)) {
+        return nacre_cli_error(
+            "%s: differs from the reference by %g, more than %g; this is a fault "
+            "of nacre, please report it",
+            workload->name, worst, tolerance);
+    }
+    nacre_text text = {0};
+    if (json) {
+        nacre_text_append(&text, "{\"workload\":\"%s\",\"checked\":%d", workload->name,
+                          CHECK_STEPS);
+        nacre_cli_bench_append(&text, "difference", worst);
+        nacre_text_append(&text, "}\n");
+    } else {
+        nacre_text_append(&text, "%s: %d steps as the reference computes them, to %.1e\n",
+                          workload->name, CHECK_STEPS, worst);
+    }
+    return nacre_cli_print(&text);
+}
+
+/* ---- the command ---- */
+
+static int stopped(void) {
+    nacre_cli_error("interrupted: there are no figures");
+    return 128 + nacre_cli_signal();
+}
+
+int nacre_cli_bench_workload(const nacre_cli_workload *workload,
+                             const nacre_cli_bench_values *values) {
+    int64_t batch = values->batch_size ? values->batch_size : workload->batch_size;
+    if (values->check) {
+        return check(workload, values->batch_size ? batch : 2, values->infer, values->json);
+    }
+    measurement m = {.whole = values->infer ? NACRE_CLI_INFER : NACRE_CLI_STEP};
+    nacre_status status = nacre_cli_job_make(workload, batch, 1, &m.job);
+    if (status == NACRE_OK) {
+        status = measure(&m, values);
+    }
+    int code = status != NACRE_OK   ? nacre_cli_library_error()
+               : nacre_cli_signal() ? stopped()
+                                    : print_measurement(&m, batch, values->json);
+    nacre_cli_times_free(&m.step);
+    nacre_cli_times_free(&m.forward);
+    nacre_cli_times_free(&m.backward);
+    nacre_cli_machine_free(&m.machine);
+    nacre_cli_job_free(&m.job);
+    return code;
+}

@@ -1,0 +1,236 @@
+#include "cli/workloads.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "plan/plan.h"
+#include "train/model.h"
+
+#include "models/models.h"
+
+#include <nacre/grad.h>
+#include <nacre/ops.h>
+#include <string.h>
+
+/* 784-128-128-128-10: the logits; softmax is part of the loss. */
+static nacre_module *mlp(void) {
+    return nacre_sequential(nacre_flatten(),
+                            nacre_mlp((const int64_t[]){784, 128, 128, 128, 10}, 5));
+}
+
+enum { CHARACTERS = 65 }; /* as many as Shakespeare's works have */
+
+static nacre_module *gpt(void) { return nacre_example_gpt(CHARACTERS); }
+
+static nacre_optimizer *adam(void) { return nacre_adam(.lr = 1e-3); }
+static nacre_optimizer *adamw(void) { return nacre_adam(.lr = 1e-3, .weight_decay = 0.01); }
+static nacre_optimizer *sgd(void) {
+    return nacre_sgd(.lr = 0.1, .momentum = 0.9, .weight_decay = 1e-4);
+}
+
+const nacre_cli_workload nacre_cli_workloads[] = {
+    {
+        .name = "mlp",
+        .input = {.ndim = 2, .dims = {28, 28}},
+        .classes = 10,
+        .batch_size = 64,
+        .network = mlp,
+        .optimizer = adam,
+    },
+    {
+        .name = "lenet",
+        .input = {.ndim = 3, .dims = {1, 28, 28}},
+        .classes = 10,
+        .batch_size = 64,
+        .network = nacre_example_lenet,
+        .optimizer = adam,
+    },
+    {
+        .name = "vit",
+        .input = {.ndim = 2, .dims = {28, 28}},
+        .classes = 10,
+        .batch_size = 64,
+        .network = nacre_example_vit,
+        .optimizer = adamw,
+    },
+    {
+        .name = "gpt",
+        .input = {.ndim = 1, .dims = {NACRE_EXAMPLE_GPT_CONTEXT}},
+        .vocabulary = CHARACTERS,
+        .target = {.ndim = 1, .dims = {NACRE_EXAMPLE_GPT_CONTEXT}},
+        .classes = CHARACTERS,
+        .batch_size = 12,
+        .network = gpt,
+        .optimizer = adamw,
+    },
+    {
+        .name = "resnet20",
+        .input = {.ndim = 3, .dims = {3, 32, 32}},
+        .classes = 10,
+        .batch_size = 64,
+        .network = nacre_example_resnet20,
+        .optimizer = sgd,
+    },
+};
+const size_t nacre_cli_workload_count = sizeof nacre_cli_workloads / sizeof *nacre_cli_workloads;
+
+const nacre_cli_workload *nacre_cli_find_workload(const char *name) {
+    for (size_t i = 0; i < nacre_cli_workload_count; i++) {
+        if (strcmp(nacre_cli_workloads[i].name, name) == 0) {
+            return &nacre_cli_workloads[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- samples ---- */
+
+static nacre_shape with_batch(int64_t count, nacre_shape sample) {
+    nacre_shape shape = {.ndim = sample.ndim + 1, .dims = {count}};
+    memcpy(shape.dims + 1, sample.dims, (size_t)sample.ndim * sizeof *sample.dims);
+    return shape;
+}
+
+static nacre_tensor *uniform(nacre_shape shape, uint64_t seed) {
+    size_t count = (size_t)nacre_shape_numel(&shape);
+    float *values = nacre_alloc_zeroed(count, sizeof *values);
+    if (!values) {
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        values[i] = nacre_random_f32(seed, 1, 0, i);
+    }
+    nacre_tensor *t = nacre_from_data(values, .shape = shape);
+    nacre_free(values);
+    return t;
+}
+
+static nacre_tensor *whole_numbers(nacre_shape shape, int64_t below, uint64_t seed,
+                                   uint64_t stream) {
+    size_t count = (size_t)nacre_shape_numel(&shape);
+    int64_t *values = nacre_alloc_zeroed(count, sizeof *values);
+    if (!values) {
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        values[i] = (int64_t)nacre_random_below(seed, stream, 0, i, (uint64_t)below);
+    }
+    nacre_tensor *t = nacre_from_data(values, .shape = shape, .dtype = NACRE_I64);
+    nacre_free(values);
+    return t;
+}
+
+static nacre_status fill_batch(const nacre_cli_workload *w, int64_t count, uint64_t seed,
+                               nacre_batch *out) {
+    enum { TOKENS = 2, CLASSES = 3 };
+    nacre_shape inputs = with_batch(count, w->input), targets = with_batch(count, w->target);
+    out->count = count;
+    out->inputs =
+        w->vocabulary ? whole_numbers(inputs, w->vocabulary, seed, TOKENS) : uniform(inputs, seed);
+    out->targets = whole_numbers(targets, w->classes, seed, CLASSES);
+    if (!out->inputs || !out->targets) {
+        return NACRE_OUT_OF_MEMORY;
+    }
+    nacre_status status = nacre_tensor_status(out->inputs);
+    return status == NACRE_OK ? nacre_tensor_status(out->targets) : status;
+}
+
+/* ---- jobs ---- */
+
+nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batch_size,
+                                uint64_t seed, nacre_cli_job *out) {
+    *out = (nacre_cli_job){.workload = workload};
+    nacre_status status = fill_batch(workload, batch_size, seed, &out->batch);
+    if (status != NACRE_OK) {
+        return status;
+    }
+    nacre_seed(seed);
+    out->model = nacre_model_new(workload->network(), nacre_cross_entropy(), workload->optimizer());
+    return nacre_model_check(out->model, workload->name);
+}
+
+void nacre_cli_job_free(nacre_cli_job *job) {
+    nacre_model_free(job->model);
+    job->model = NULL;
+}
+
+static nacre_status error_of(const nacre_tensor *t) {
+    return nacre_fail(nacre_tensor_status(t), "%s", nacre_tensor_message(t));
+}
+
+/* Logits [..., classes] beside targets [...], as rows: the loss is the mean over all of them. */
+static nacre_tensor *loss_of(nacre_cli_job *job, nacre_tensor *logits) {
+    nacre_tensor *targets = job->batch.targets;
+    if (nacre_ndim(targets) > 1) {
+        int64_t rows = nacre_numel(targets);
+        logits = nacre_reshape(logits, NACRE_SHAPE(rows, job->workload->classes));
+        targets = nacre_reshape(targets, NACRE_SHAPE(rows));
+    }
+    return nacre_loss_compute(nacre_model_loss(job->model), logits, targets);
+}
+
+static nacre_status eval_gradients(nacre_module *network, nacre_tensor *loss) {
+    size_t count = nacre_module_parameter_count(network);
+    nacre_tensor **wanted = nacre_alloc_zeroed(count + 1, sizeof *wanted);
+    if (!wanted) {
+        return NACRE_OUT_OF_MEMORY;
+    }
+    wanted[0] = loss;
+    for (size_t i = 0; i < count; i++) {
+        wanted[i + 1] = nacre_grad(nacre_module_parameter_at(network, i));
+    }
+    nacre_status status = nacre_eval_all(wanted, count + 1);
+    nacre_free(wanted);
+    return status;
+}
+
+static nacre_status train(nacre_cli_job *job, nacre_cli_part part, double *loss) {
+    nacre_module *network = nacre_model_network(job->model);
+    nacre_tensor *value = loss_of(job, nacre_module_forward(network, job->batch.inputs));
+    if (nacre_is_error(value)) {
+        return error_of(value);
+    }
+    nacre_status status = part == NACRE_CLI_FORWARD ? nacre_eval(value) : nacre_backward(value);
+    if (status == NACRE_OK && part == NACRE_CLI_BACKWARD) {
+        status = eval_gradients(network, value);
+    }
+    if (status == NACRE_OK && part == NACRE_CLI_STEP) {
+        status = nacre_step(nacre_model_optimizer(job->model));
+    }
+    if (status == NACRE_OK && loss) {
+        *loss = nacre_item(value);
+    }
+    nacre_module_zero_grad(network);
+    return status;
+}
+
+nacre_status nacre_cli_job_run(nacre_cli_job *job, nacre_cli_part part, double *loss) {
+    nacre_scope scope = nacre_scope_begin();
+    if (scope < 0) {
+        return nacre_error_code();
+    }
+    nacre_status status;
+    if (part == NACRE_CLI_INFER) {
+        nacre_tensor *y = nacre_predict(job->model, job->batch.inputs);
+        status = nacre_is_error(y) ? error_of(y) : NACRE_OK;
+        if (status == NACRE_OK && loss) {
+            *loss = (double)((const float *)nacre_data(y))[0];
+        }
+    } else {
+        status = train(job, part, loss);
+    }
+    nacre_status ended = nacre_scope_end(scope);
+    return status != NACRE_OK ? status : ended;
+}
+
+nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part) {
+    static nacre_explanation *explanation; /* the request outlives a step that never evaluates */
+    if (nacre_explain_next(&explanation) != NACRE_OK) {
+        return NULL;
+    }
+    nacre_status status = nacre_cli_job_run(job, part, NULL);
+    if (explanation && status == NACRE_CANCELLED) {
+        nacre_error_clear();
+    }
+    return explanation;
+}

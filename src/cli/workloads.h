@@ -1,0 +1,54 @@
+/* The workloads of nacre bench: networks of examples/models/ with the batches and optimisers that other
+   frameworks are measured with too (bench/README.md). A new one is a row of the table in workloads.c. */
+#ifndef NACRE_CLI_WORKLOADS_H
+#define NACRE_CLI_WORKLOADS_H
+
+#include <nacre/plan.h>
+#include <nacre/train.h>
+
+typedef struct nacre_cli_workload {
+    const char *name;
+    nacre_shape input;  /* of one sample */
+    int64_t vocabulary; /* inputs are i64 tokens below it; 0: f32 in [0, 1) */
+    nacre_shape target; /* of one sample: classes, i64 */
+    int64_t classes;
+    int64_t batch_size; /* the usual one */
+    nacre_module *(*network)(void);
+    nacre_optimizer *(*optimizer)(void);
+} nacre_cli_workload;
+
+extern const nacre_cli_workload nacre_cli_workloads[];
+extern const size_t nacre_cli_workload_count;
+
+/* NULL: there is none of this name. */
+const nacre_cli_workload *nacre_cli_find_workload(const char *name);
+
+/* Largest batch: pixels of an mlp's take 313 MB. */
+enum { NACRE_CLI_MOST_SAMPLES = 100000 };
+
+/* A workload's model and a batch of made-up samples that lies in memory. */
+typedef struct nacre_cli_job {
+    const nacre_cli_workload *workload;
+    nacre_model *model;
+    nacre_batch batch; /* the thread's outermost scope owns it */
+} nacre_cli_job;
+
+/* Weights and samples are functions of the seed. Release with nacre_cli_job_free, also after a failure. */
+nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batch_size,
+                                uint64_t seed, nacre_cli_job *out);
+void nacre_cli_job_free(nacre_cli_job *job);
+
+/* What of a job is done: all but the last train. */
+typedef enum nacre_cli_part {
+    NACRE_CLI_FORWARD,  /* forward and loss */
+    NACRE_CLI_BACKWARD, /* these and all gradients */
+    NACRE_CLI_STEP,     /* these and the update */
+    NACRE_CLI_INFER,    /* forward in inference mode */
+} nacre_cli_part;
+
+/* Once, in one evaluation. loss: of a part that has one, else the first output; may be NULL. */
+nacre_status nacre_cli_job_run(nacre_cli_job *job, nacre_cli_part part, double *loss);
+/* The plan of that; nothing is computed. NULL on error. */
+nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part);
+
+#endif

@@ -1,0 +1,121 @@
+"""nacre bench: what it measures adds up, its checks pass, and wrong usage is told."""
+
+import signal
+import subprocess
+import time
+
+import harness
+
+WORKLOADS = ("mlp", "lenet", "vit", "gpt", "resnet20")
+FIGURES = ["workload", "mode", "batch", "threads", "isa", "steps", "flops", "bytes", "least_bytes", "us_min",
+           "us_median", "spread", "us_forward", "us_backward", "us_update", "gflops", "peak_gflops",
+           "peak_one_gflops", "peak_all_gflops", "bandwidth_gbytes", "roofline_us", "fraction",
+           "arena_bytes", "live_lower_bound", "peak_rss_bytes"]
+
+BAD_LINES = [
+    (["bench"], ["no workload", "mlp, lenet, vit, gpt, resnet20, kernels, loader"]),
+    (["bench", "mpl"], ["unknown workload mpl", "mlp, lenet, vit, gpt, resnet20, kernels, loader"]),
+    (["bench", "mlp", "lenet"], ["one workload", "lenet"]),
+    (["bench", "mlp", "--threads", "x"], ["--threads"]),
+    (["bench", "mlp", "--seconds", "-1"], ["--seconds"]),
+    (["bench", "mlp", "--batch-size", "100001"], ["--batch-size"]),
+    (["bench", "kernels", "dto"], ["unknown kernel dto", "dot, sum, mean, zeros"]),
+    (["bench", "kernels", "--batch-size", "3"], ["--batch-size", "kernels"]),
+    (["bench", "kernels", "--infer"], ["--infer", "kernels"]),
+    (["bench", "kernels", "--trace", "x"], ["--trace", "kernels"]),
+    (["bench", "loader", "--check"], ["--check", "loader"]),
+    (["bench", "loader", "--infer"], ["--infer", "loader"]),
+]
+
+
+class Bench(harness.ProgramTest):
+    def test_wrong_usage_is_explained(self):
+        for line, words in BAD_LINES:
+            with self.subTest(line):
+                self.assert_refused(self.run_nacre(*line), 2, *words)
+        self.assertEqual(self.tree(), [])
+
+    def test_every_workload_computes_what_the_reference_does(self):
+        workloads = WORKLOADS[:4] if self.emulated() else WORKLOADS
+        for workload in workloads:
+            for mode in ([], ["--infer"]):
+                with self.subTest((workload, mode)):
+                    checked = self.good("bench", workload, *mode, "--check", "--json").json
+                    self.assertEqual(checked["workload"], workload)
+                    self.assertLessEqual(checked["difference"], 1e-4)
+
+    def test_every_kernel_computes_what_the_reference_does(self):
+        checked = self.good("bench", "kernels", "--check", "--json").json
+        self.assertGreater(checked["checked"], 60)
+        self.assertLessEqual(checked["difference"], 1e-4)
+
+    def check_figures(self, figures, workload, mode, batch):
+        self.assertEqual(list(figures), FIGURES)
+        self.assertEqual((figures["workload"], figures["mode"], figures["batch"], figures["threads"]),
+                         (workload, mode, batch, 2))
+        self.assertTrue(0 < figures["us_min"] <= figures["us_median"], figures)
+        self.assertTrue(0 < figures["least_bytes"] <= figures["bytes"], figures)
+        self.assertGreaterEqual(figures["arena_bytes"], figures["live_lower_bound"])
+        roofline = (figures["flops"] / figures["peak_gflops"]
+                    + figures["least_bytes"] / figures["bandwidth_gbytes"]) / 1e3
+        self.assertAlmostEqual(figures["roofline_us"] / roofline, 1, 3)
+        self.assertAlmostEqual(figures["fraction"] / (roofline / figures["us_min"]), 1, 3)
+
+    def test_figures_add_up(self):
+        for workload in WORKLOADS[:1] if self.emulated() else WORKLOADS:
+            with self.subTest(workload):
+                figures = self.good("bench", workload, "--batch-size", 4, "--threads", 2, "--seconds",
+                                    0.1, "--json").json
+                self.check_figures(figures, workload, "train", 4)
+                parts = sum(figures["us_" + part] for part in ("forward", "backward", "update"))
+                self.assertGreaterEqual(parts, 0.999 * figures["us_min"])
+                self.assertGreater(figures["us_forward"], 0)
+                inference = self.good("bench", workload, "--infer", "--batch-size", 4, "--threads", 2,
+                                      "--seconds", 0.05, "--json").json
+                self.check_figures(inference, workload, "infer", 4)
+                self.assertLess(inference["flops"], figures["flops"])
+
+    def test_the_batch_is_the_workloads_own_unless_given(self):
+        self.assertEqual(self.good("bench", "mlp", "--seconds", 0, "--json").json["batch"], 64)
+        self.assertIn("of it", self.good("bench", "mlp", "--seconds", 0).out)
+
+    def test_the_work_is_that_of_the_plan(self):
+        figures = self.good("bench", "mlp", "--batch-size", 32, "--seconds", 0, "--json").json
+        # Two per weight and sample in each of three products, but for the gradient of the pixels.
+        products = 2 * 32 * (3 * (784 * 128 + 2 * 128 * 128 + 128 * 10) - 784 * 128)
+        self.assertTrue(products <= figures["flops"] <= 1.25 * products, (products, figures["flops"]))
+        # Weights and two moments are read and written, the samples are read.
+        self.assertAlmostEqual(figures["least_bytes"], 2 * 3 * 4 * 134794 + 32 * (784 * 4 + 8), delta=64)
+
+    def test_kernels_are_chosen_by_name(self):
+        report = self.good("bench", "kernels", "dot", "zeros", "--seconds", 0.05, "--json").json
+        self.assertEqual([kernel["name"] for kernel in report["kernels"]], ["dot", "zeros"])
+        dot, zeros = report["kernels"]
+        self.assertEqual((dot["shapes"], dot["steps"], dot["flops"]), ("[100000] x [100000]", "matmul", 2e5))
+        self.assertEqual(zeros["flops"], 0)
+        for kernel in report["kernels"]:
+            self.assertTrue(0 < kernel["us_min"] <= kernel["us_median"])
+        self.assertIn("GFLOP/s", self.good("bench", "kernels", "sum", "--seconds", 0.01).out)
+
+    def test_the_loader_is_measured(self):
+        report = self.good("bench", "loader", "--batch-size", 50, "--seconds", 0.1, "--json").json
+        self.assertEqual((report["workload"], report["batch"]), ("loader", 50))
+        self.assertGreaterEqual(report["samples_per_s"], report["samples_per_s_mean"])
+        self.assertGreater(report["samples_per_s_direct"], 0)
+        self.assertIn("samples/s", self.good("bench", "loader", "--seconds", 0.05).out)
+
+    def test_an_interrupted_benchmark_prints_nothing(self):
+        for what in (["mlp"], ["kernels", "dot"], ["loader"]):
+            with self.subTest(what):
+                process = subprocess.Popen(
+                    [harness.PROGRAM, "bench", *what, "--seconds", "600", "--json"], cwd=self.folder,
+                    env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=harness.TIMEOUT)
+                self.assertEqual((process.returncode, out), (130, b""))
+                self.assertLessEqual(err.count(b"\n"), 1)
+
+
+if __name__ == "__main__":
+    harness.main()
