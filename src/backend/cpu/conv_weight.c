@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum {
+    MANY_TASKS = 16, /* enough to share: then the blocks need no parts */
     PARTS = 4,       /* of the blocks: each sums its own, then they are added in order */
     MOST_SUMS = 512, /* of one task: 32 KiB */
     MOST_LINE_TAPS = 64,
@@ -15,6 +16,8 @@ enum {
     POINTWISE_TAPS = 24,
     MOST_RUN = 3, /* channels side by side where the window is one pixel */
 };
+/* Output gradients of a tile that stay in the second-level cache. */
+#define TOGETHER_BYTES ((int64_t)256 << 10)
 /* Rows of output gradients that stay in the first-level cache, where they are read for one kernel row after the
    other. */
 #define ROWS_BYTES ((int64_t)24 << 10)
@@ -45,7 +48,8 @@ typedef struct weights {
     int64_t parts, outs, out_tiles; /* outs: channels of a tile */
     lines kind;
     int64_t lines, line_taps, units;
-    int chunk; /* taps of a line under one tile */
+    int64_t together; /* blocks that a tile runs over before the next one begins */
+    int chunk;        /* taps of a line under one tile */
     int64_t x_plane, y_plane;
     stretches rows, columns;
     int64_t weight_floats, bias_floats;
@@ -54,7 +58,8 @@ typedef struct weights {
 typedef struct task {
     const weights *w;
     int64_t part, group, first_out, outs, first_line, end_line;
-    const float *x, *dy; /* of the group and block at hand */
+    const float *x, *dy; /* of the group and first block at hand */
+    int64_t images;      /* blocks at hand */
     float acc[MOST_SUMS * NACRE_LANES];
     float acc_bias[MOST_OUTS * NACRE_LANES];
 } task;
@@ -120,7 +125,10 @@ static void sum_rectangle(const task *t, const tile_taps *taps, const stretch *r
         }
     }
     if (count == 0) return;
-    nacre_conv_products p = {.rows = rows->end - rows->first,
+    nacre_conv_products p = {.images = t->images,
+                             .dy_image = c->groups * c->y_channels * w->y_plane,
+                             .x_image = c->groups * c->x_channels * w->x_plane,
+                             .rows = rows->end - rows->first,
                              .pixels = columns->end - columns->first,
                              .dy_channel = w->y_plane,
                              .dy_row = c->column.y * NACRE_LANES,
@@ -172,9 +180,10 @@ static bool next_taps(const weights *w, int64_t line, int64_t *done, tile_taps *
     return true;
 }
 
-static void run_block(task *t, int64_t block) {
+static void run_blocks(task *t, int64_t block, int64_t count) {
     const weights *w = t->w;
     const nacre_conv *c = &w->c;
+    t->images = count;
     t->x = w->x + (block * c->groups + t->group) * c->x_channels * w->x_plane;
     t->dy = w->dy + ((block * c->groups + t->group) * c->y_channels + t->first_out) * w->y_plane;
     int64_t row_bytes = c->column.y * NACRE_LANES * (int64_t)sizeof(float);
@@ -192,10 +201,11 @@ static void run_block(task *t, int64_t block) {
             }
         }
     }
-    if (t->first_line > 0) return;
-    for (int64_t o = 0; o < t->outs; o++)
-        c->level->conv->sum_pixels(c->row.y * c->column.y, t->dy + o * w->y_plane,
-                                   t->acc_bias + o * NACRE_LANES);
+    for (int64_t i = 0; i < count && t->first_line == 0; i++)
+        for (int64_t o = 0; o < t->outs; o++)
+            c->level->conv->sum_pixels(c->row.y * c->column.y,
+                                       t->dy + (i * c->groups * c->y_channels + o) * w->y_plane,
+                                       t->acc_bias + o * NACRE_LANES);
 }
 
 static int64_t first_tap(const weights *w, int64_t line) {
@@ -253,13 +263,16 @@ static void weights_task(void *context, size_t index) {
     clear(&t);
     int64_t end = c->blocks * (t.part + 1) / w->parts;
     int rest = (int)(c->samples % NACRE_LANES);
-    for (int64_t block = c->blocks * t.part / w->parts; block < end; block++) {
-        bool partial = rest && block == c->blocks - 1;
-        if (partial) join(&t, NACRE_LANES);
-        run_block(&t, block);
-        if (partial) join(&t, rest);
+    bool partial = rest && t.part == w->parts - 1;
+    for (int64_t block = c->blocks * t.part / w->parts; block < end - partial;) {
+        int64_t count = nacre_smaller(w->together, end - partial - block);
+        run_blocks(&t, block, count);
+        block += count;
     }
     join(&t, NACRE_LANES);
+    if (!partial) return;
+    run_blocks(&t, end - 1, 1);
+    join(&t, rest);
 }
 
 /* How the taps are cut into lines, and lines into tiles. */
@@ -286,7 +299,6 @@ static weights weights_of(const nacre_plan_op *step) {
     weights w = {
         .c = nacre_conv_of(step, &step->in[0].shape, &step->in[1].shape, &step->out[0].shape)};
     const nacre_conv *c = &w.c;
-    w.parts = nacre_larger(1, nacre_smaller(c->blocks, PARTS));
     w.x_plane = c->row.x * c->column.x * NACRE_LANES;
     w.y_plane = c->row.y * c->column.y * NACRE_LANES;
     plan_lines(&w);
@@ -296,6 +308,10 @@ static weights weights_of(const nacre_plan_op *step) {
     if (w.outs > 0) w.out_tiles = nacre_parts(c->y_channels, w.outs);
     int64_t sums = nacre_larger(1, w.outs) * w.line_taps;
     w.units = nacre_parts(w.lines, nacre_larger(1, MOST_SUMS / sums));
+    bool many = w.out_tiles * w.units * c->groups >= MANY_TASKS;
+    w.parts = many ? 1 : nacre_larger(1, nacre_smaller(c->blocks, PARTS));
+    int64_t bytes = nacre_larger(1, w.outs) * w.y_plane * (int64_t)sizeof(float);
+    w.together = nacre_larger(1, TOGETHER_BYTES / (bytes + 1));
     w.weight_floats = nacre_shape_numel(&step->out[0].shape);
     w.bias_floats = nacre_shape_numel(&step->out[1].shape);
     return w;

@@ -248,10 +248,11 @@ typedef struct nacre_conv_sum {
     bool relu;
 } nacre_conv_sum;
 
-/* Accumulator o of tap t lies at acc[slot[t] + 16 o]; each lane += the sum over rows and pixels of
+/* Accumulator o of tap t lies at acc[slot[t] + 16 o]; each lane += the sum over images, rows and pixels of
    dy[o * dy_channel] x[tap[t]]. */
 typedef struct nacre_conv_products {
-    int64_t rows, pixels, dy_channel, dy_row, x_row, x_step;
+    int64_t images, rows, pixels;
+    int64_t dy_image, dy_channel, dy_row, x_image, x_row, x_step;
     const int64_t *tap, *slot;
 } nacre_conv_products;
 

@@ -158,33 +158,38 @@ static void sum_channels(const nacre_conv_sum *s, int64_t pixels, const float *x
 
 /* ---- weight gradients ---- */
 
-/* Products of dy and x under each tap, summed over a rectangle of pixels, lane by lane. The shorter side of the tile is held in registers, the longer one passes through. */
+/* One row of pixels. The shorter side of the tile is held in registers, the longer one passes through. */
+INLINE void add_products(const int outs, const int taps, const nacre_conv_products *p,
+                         const float *dy, const float *x, vec sum[NACRE_CONV_TAPS][MOST_OUTS]) {
+    for (int64_t i = 0; i < p->pixels; i++, dy += NACRE_LANES, x += p->x_step) {
+        vec held[MOST_OUTS];
+        if (taps <= outs) {
+            EACH (t, taps) held[t] = vec_load(x + p->tap[t]);
+            EACH (o, outs) {
+                vec by = vec_load(dy + o * p->dy_channel);
+                HOLD(by);
+                EACH (t, taps) sum[t][o] = vec_fma(by, held[t], sum[t][o]);
+            }
+        } else {
+            EACH (o, outs) held[o] = vec_load(dy + o * p->dy_channel);
+            EACH (t, taps) {
+                vec pixel = vec_load(x + p->tap[t]);
+                HOLD(pixel);
+                EACH (o, outs) sum[t][o] = vec_fma(held[o], pixel, sum[t][o]);
+            }
+        }
+    }
+}
+
+/* Products of dy and x under each tap, summed over rectangles of pixels, lane by lane. */
 INLINE void products(const int outs, const int taps, const nacre_conv_products *p, const float *dy,
                      const float *x, float *acc) {
     vec sum[NACRE_CONV_TAPS][MOST_OUTS];
     EACH (t, taps)
         EACH (o, outs) sum[t][o] = vec_load(acc + p->slot[t] + o * NACRE_LANES);
-    for (int64_t row = 0; row < p->rows; row++, dy += p->dy_row, x += p->x_row) {
-        const float *d = dy, *from = x;
-        for (int64_t i = 0; i < p->pixels; i++, d += NACRE_LANES, from += p->x_step) {
-            vec held[MOST_OUTS];
-            if (taps <= outs) {
-                EACH (t, taps) held[t] = vec_load(from + p->tap[t]);
-                EACH (o, outs) {
-                    vec by = vec_load(d + o * p->dy_channel);
-                    HOLD(by);
-                    EACH (t, taps) sum[t][o] = vec_fma(by, held[t], sum[t][o]);
-                }
-            } else {
-                EACH (o, outs) held[o] = vec_load(d + o * p->dy_channel);
-                EACH (t, taps) {
-                    vec pixel = vec_load(from + p->tap[t]);
-                    HOLD(pixel);
-                    EACH (o, outs) sum[t][o] = vec_fma(held[o], pixel, sum[t][o]);
-                }
-            }
-        }
-    }
+    for (int64_t i = 0; i < p->images; i++, dy += p->dy_image, x += p->x_image)
+        for (int64_t row = 0; row < p->rows; row++)
+            add_products(outs, taps, p, dy + row * p->dy_row, x + row * p->x_row, sum);
     EACH (t, taps)
         EACH (o, outs) vec_store(acc + p->slot[t] + o * NACRE_LANES, sum[t][o]);
 }
