@@ -24,6 +24,12 @@ NACRE_API void nacre_set_eager(bool eager);
    naming op, shapes and line. Implied by NACRE_EAGER=1. */
 NACRE_API void nacre_set_nan_watch(bool watch);
 
+/* The most that the calling thread's evaluations may take for what they compute on the way, in bytes; parameters,
+   inputs and results are not counted. 0: no limit. A plan that would take more recomputes element-wise values
+   instead of keeping them, with the same bits; if that does not suffice, the evaluation fails with
+   NACRE_OUT_OF_MEMORY before any work, names the largest values, and nothing has changed. */
+NACRE_API void nacre_set_memory_limit(size_t bytes);
+
 typedef struct nacre_plan_stats {
     uint64_t made;    /* plans made by this thread */
     uint64_t replays; /* replays of a cached plan by this thread */
@@ -54,6 +60,7 @@ typedef struct nacre_explanation {
     size_t live_lower_bound; /* largest sum of arena values live at once */
     size_t variable_bytes;   /* parameters, state and inputs read or written */
     size_t records, dropped, fused;
+    size_t recomputed; /* steps that run again, for a memory limit */
 } nacre_explanation;
 
 /* The plan that evaluating `t` (and all that is pending) now would run; nothing is evaluated.

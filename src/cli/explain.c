@@ -8,7 +8,7 @@
 #include <string.h>
 
 typedef struct explain {
-    int64_t batch_size;
+    int64_t batch_size, memory;
     int backend;
     bool json;
 } explain;
@@ -27,6 +27,13 @@ static const nacre_cli_option options[] = {
      .offset = AT(backend),
      .help = "what would compute it",
      .choices = nacre_cli_backends},
+    {.name = "memory",
+     .kind = NACRE_CLI_INTEGER,
+     .offset = AT(memory),
+     .value = "BYTES",
+     .help = "most memory of the arena; 0: no limit",
+     .least = 0,
+     .most = INT64_MAX},
     {.name = "json",
      .kind = NACRE_CLI_SWITCH,
      .offset = AT(json),
@@ -78,9 +85,9 @@ static void append_json(const nacre_cli_recipe *recipe, int64_t batch, const nac
     nacre_text_append_number(text, e->bytes);
     nacre_text_append(text,
                       ",\"peak_bytes\":%zu,\"live_lower_bound\":%zu,\"variable_bytes\":%zu"
-                      ",\"records\":%zu,\"dropped\":%zu,\"fused\":%zu}\n",
+                      ",\"records\":%zu,\"dropped\":%zu,\"fused\":%zu,\"recomputed\":%zu}\n",
                       e->peak_bytes, e->live_lower_bound, e->variable_bytes, e->records, e->dropped,
-                      e->fused);
+                      e->fused, e->recomputed);
 }
 
 static int widest(const nacre_explanation *e, bool shapes) {
@@ -111,17 +118,19 @@ static void append_table(const nacre_cli_recipe *recipe, int64_t batch, const na
     }
     nacre_text_append(
         text,
-        "\n%zu steps from %zu records, %zu of them fused into another, %zu dropped\n"
+        "\n%zu steps from %zu records, %zu of them fused into another, %zu dropped, %zu steps "
+        "repeated\n"
         "%.0f FLOPs, %.0f bytes read and written at least\n"
         "peak memory of the arena: %zu bytes ("
         "%zu are live at once in this order)\nparameters, state and inputs: %zu bytes\n",
-        e->count, e->records, e->fused, e->dropped, e->flops, e->bytes, e->peak_bytes,
-        e->live_lower_bound, e->variable_bytes);
+        e->count, e->records, e->fused, e->dropped, e->recomputed, e->flops, e->bytes,
+        e->peak_bytes, e->live_lower_bound, e->variable_bytes);
 }
 
 static int print_explanation(const nacre_cli_recipe *recipe, const explain *values) {
     nacre_cli_synthetic synthetic;
     nacre_explanation *e = NULL;
+    nacre_set_memory_limit((size_t)values->memory);
     if (nacre_cli_synthetic_make(recipe, values->batch_size, &synthetic) == NACRE_OK) {
         e = nacre_cli_synthetic_explain(&synthetic);
     }

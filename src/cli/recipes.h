@@ -7,7 +7,7 @@
 /* Settings of a training run, as its flags give them. */
 typedef struct nacre_cli_settings {
     const char *data, *config, *out, *trace;
-    int64_t epochs, batch_size, seed, threads;
+    int64_t epochs, batch_size, seed, threads, memory;
     double lr, momentum, clip_norm, clip_value, target_accuracy;
     int optimizer, schedule, backend; /* nacre_cli_adam ..., see settings.h */
     bool json, quiet, verbose;

@@ -323,6 +323,7 @@ static int train(training *run) {
         NACRE_OK) {
         return nacre_cli_library_error();
     }
+    nacre_set_memory_limit((size_t)values->memory);
     /* A download may take long: a signal ends it. */
     nacre_cli_signals_cancel(true);
     nacre_status status = recipe->open(values->data, &run->data);

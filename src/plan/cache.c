@@ -88,26 +88,52 @@ static void count_variables(nacre_plan *plan) {
     }
 }
 
-nacre_plan *nacre_plan_make(const nacre_work *work, const nacre_backend_table *backend,
-                            bool watch) {
+/* All passes; `wanted`: see nacre_plan_recompute, 0: nothing is recomputed. */
+static nacre_plan *make(const nacre_work *work, const nacre_thread *thread, size_t wanted) {
     nacre_plan *plan = nacre_alloc_zeroed(1, sizeof *plan);
     if (!plan) {
         return NULL;
     }
     plan->bytes = sizeof *plan;
-    plan->backend = backend;
-    plan->watch = watch;
+    plan->backend = nacre_thread_backend(thread);
+    plan->watch = thread->nan_watch;
     plan->key_count = work->key_count;
     plan->key = nacre_plan_alloc(plan, work->key_count, sizeof *plan->key);
     if (!plan->key || !note_roots(plan, work) || !nacre_plan_lower(plan, work) ||
-        !nacre_plan_fuse(plan) || !nacre_plan_lanes(plan) || !nacre_plan_prepare(plan) ||
-        !nacre_plan_layout(plan) || !nacre_plan_verify(plan)) {
+        !nacre_plan_fuse(plan) || (wanted && !nacre_plan_recompute(plan, wanted)) ||
+        !nacre_plan_lanes(plan) || !nacre_plan_prepare(plan) || !nacre_plan_layout(plan) ||
+        !nacre_plan_verify(plan)) {
         nacre_plan_free(plan);
         return NULL;
     }
     memcpy(plan->key, work->key, work->key_count * sizeof *plan->key);
     count_variables(plan);
     return plan;
+}
+
+/* Under a limit: recomputing more and more, in the end all that helps, until the plan fits. */
+static nacre_plan *make_within(const nacre_work *work, const nacre_thread *thread, size_t limit) {
+    enum { ATTEMPTS = 6 };
+    size_t wanted = 0;
+    for (int attempt = 0;; attempt++) {
+        nacre_plan *plan = make(work, thread, wanted);
+        if (!plan || plan->arena_bytes <= limit) {
+            return plan;
+        }
+        if (attempt == ATTEMPTS) {
+            nacre_plan_refuse(plan, limit);
+            nacre_plan_free(plan);
+            return NULL;
+        }
+        size_t over = plan->arena_bytes - limit, last = wanted ? wanted : plan->live_bound;
+        wanted = attempt < ATTEMPTS - 1 && last > over ? last - over : 1;
+        nacre_plan_free(plan);
+    }
+}
+
+nacre_plan *nacre_plan_make(const nacre_work *work, const nacre_thread *thread) {
+    return thread->memory_limit ? make_within(work, thread, thread->memory_limit)
+                                : make(work, thread, 0);
 }
 
 /* ---- the cache ---- */

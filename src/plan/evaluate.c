@@ -39,6 +39,13 @@ void nacre_set_eager(bool eager) {
     }
 }
 
+void nacre_set_memory_limit(size_t bytes) {
+    nacre_thread *thread = nacre_this_thread();
+    if (thread) {
+        thread->memory_limit = bytes;
+    }
+}
+
 void nacre_set_nan_watch(bool watch) {
     nacre_thread *thread = nacre_this_thread();
     if (thread) {
@@ -74,7 +81,7 @@ nacre_plan *nacre_plan_for(nacre_planner *planner, nacre_thread *thread) {
         planner->stats.replays++;
         return plan;
     }
-    plan = nacre_plan_make(work, nacre_thread_backend(thread), thread->nan_watch);
+    plan = nacre_plan_make(work, thread);
     if (plan) {
         plan->hash = hash;
         planner->stats.made++;

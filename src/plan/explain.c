@@ -97,6 +97,7 @@ nacre_explanation *nacre_explain_plan(const nacre_plan *plan, const nacre_planne
     e->records = (size_t)plan->record_count;
     e->dropped = thread->pending > reached ? (size_t)thread->pending - reached : 0;
     e->fused = (size_t)plan->fused;
+    e->recomputed = (size_t)plan->recomputed;
     return e;
 }
 

@@ -59,7 +59,8 @@ bool nacre_work_key(nacre_work *work, const nacre_thread *thread) {
     work->key_count = 0;
     uint64_t mode = (uint64_t)thread->backend << 16 | (uint64_t)nacre_isa_in_use() << 8 |
                     (uint64_t)thread->nan_watch;
-    bool ok = put(work, mode) && put(work, work->leaves.count) && put(work, work->roots.count);
+    bool ok = put(work, mode) && put(work, thread->memory_limit) && put(work, work->leaves.count) &&
+              put(work, work->roots.count);
     for (size_t i = 0; ok && i < work->leaves.count; i++) {
         const nacre_value *leaf = work->leaves.items[i];
         ok = put_shape(work, leaf->dtype, &leaf->shape) && put(work, overwritten_by(work, leaf));

@@ -117,7 +117,7 @@ typedef struct nacre_plan {
     plan_slot *slots;
     int slot_count;
     size_t arena_bytes, live_bound, variable_bytes;
-    int fused;
+    int fused, recomputed;
     /* Where each value's memory began in the last replay, and whether it has moved since. */
     unsigned char **bases;
     bool *moved, bound; /* bound: there was a replay */
@@ -154,14 +154,18 @@ int nacre_work_id(const nacre_work *work, const nacre_value *value);
 bool nacre_work_key(nacre_work *work, const nacre_thread *thread);
 
 /* lower.c, fuse.c, lanes.c, prepare.c, layout.c, verify.c: the passes, in this order. false: error set. */
-nacre_plan *nacre_plan_make(const nacre_work *work, const nacre_backend_table *backend, bool watch);
+nacre_plan *nacre_plan_make(const nacre_work *work, const nacre_thread *thread);
 bool nacre_plan_lower(nacre_plan *plan, const nacre_work *work);
 bool nacre_plan_fuse(nacre_plan *plan);
+/* Drops and makes again, after fusing, until the values live at once take `wanted` bytes or nothing helps. */
+bool nacre_plan_recompute(nacre_plan *plan, size_t wanted);
 bool nacre_plan_lanes(nacre_plan *plan);
 bool nacre_plan_prepare(nacre_plan *plan);
 bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step);
 bool nacre_plan_layout(nacre_plan *plan);
 bool nacre_plan_verify(const nacre_plan *plan);
+/* Sets the error of a plan that takes more than the limit, naming what is largest. */
+void nacre_plan_refuse(nacre_plan *plan, size_t limit);
 void nacre_plan_free(nacre_plan *plan);
 void *nacre_plan_alloc(nacre_plan *plan, size_t count, size_t size); /* zeroed, freed with it */
 

@@ -86,8 +86,9 @@ typedef struct nacre_thread {
     nacre_tensor *dirty;
     bool no_grad;
     bool eager, nan_watch;
-    int frames;  /* library calls in progress: nothing is evaluated inside, eager aside */
-    int backend; /* nacre_backend */
+    size_t memory_limit; /* of a plan's arena; 0: none */
+    int frames;          /* library calls in progress: nothing is evaluated inside, eager aside */
+    int backend;         /* nacre_backend */
     uint64_t sequence, marks_made;
     uint64_t seed, draws;
     bool overflow_logged, evaluating;

@@ -58,6 +58,16 @@ class Reports(harness.ProgramTest):
         reference = self.good("explain", "mnist-mlp", "--backend", "reference", "--json").json
         self.assertGreater(len(reference["steps"]), 10)
 
+    def test_a_memory_limit_is_kept_or_refused_in_one_line(self):
+        peak = self.good("explain", "mnist-mlp", "--json").json["peak_bytes"]
+        kept = self.good("explain", "mnist-mlp", "--memory", peak, "--json").json
+        self.assertEqual((kept["peak_bytes"], kept["recomputed"]), (peak, 0))
+        for command in (["explain", "mnist-mlp"],
+                        ["train", "mnist-mlp", "--data", self.data(), "--out", self.path("small")]):
+            refused = self.run_nacre(*command, "--memory", peak // 3)
+            self.assert_refused(refused, 1, f"the limit is {peak // 3}",
+                                "matmul [128,784] (401408 bytes)")
+
     def test_info_says_what_was_built_and_why_not(self):
         values = self.good("info", "--json").json
         self.assertEqual(values["version"], self.good("--version").out.split()[1])

@@ -1,0 +1,141 @@
+/* A memory limit: plans recompute what is cheap instead of keeping it, with the same bits, or refuse before any work,
+   naming what is largest. */
+#include "support.h"
+
+#include <nacre/nacre.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LAYERS = 4, ROWS = 64, WIDTH = 96, COUNT = ROWS * WIDTH };
+
+static nacre_tensor *x, *weights[LAYERS];
+
+static int make_weights(void **state) {
+    (void)state;
+    x = nacre_rand(NACRE_SHAPE(ROWS, WIDTH));
+    for (int i = 0; i < LAYERS; i++) {
+        weights[i] = nacre_mul_scalar(
+            nacre_randn(NACRE_SHAPE(WIDTH, WIDTH), .stream = (uint64_t)i + 1), 0.1);
+        if (nacre_eval(weights[i]) != NACRE_OK) return -1;
+        nacre_requires_grad(weights[i], true);
+    }
+    return nacre_eval(x) != NACRE_OK;
+}
+
+static int release_limit(void **state) {
+    (void)state;
+    nacre_set_memory_limit(0);
+    return 0;
+}
+
+/* Products with gelu between: its gradient needs what it was given, the next product's what it gave. */
+static nacre_tensor *record_loss(void) {
+    nacre_tensor *h = x;
+    for (int i = 0; i < LAYERS; i++)
+        h = nacre_f_gelu(nacre_f_linear(h, weights[i], NULL), NACRE_GELU_TANH);
+    return nacre_sum(nacre_mul(h, h));
+}
+
+/* The first weight's gradient, and what the plan took; an error leaves the gradient alone. */
+static nacre_status run(float *gradient, size_t *peak) {
+    nacre_scope scope = nacre_scope_begin();
+    assert_int_equal(nacre_backward(record_loss()), NACRE_OK);
+    nacre_tensor *wanted[LAYERS];
+    for (int i = 0; i < LAYERS; i++) wanted[i] = nacre_grad(weights[i]);
+    nacre_status status = nacre_eval_all(wanted, LAYERS);
+    if (status == NACRE_OK) {
+        assert_int_equal(nacre_copy_to(wanted[0], gradient, WIDTH * WIDTH * sizeof *gradient),
+                         NACRE_OK);
+        *peak = nacre_plan_statistics().last_peak_bytes;
+    }
+    for (int i = 0; i < LAYERS; i++) nacre_zero_grad(weights[i]);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    return status;
+}
+
+static float first[WIDTH * WIDTH], other[WIDTH * WIDTH];
+
+static void a_tighter_limit_recomputes_and_changes_no_bit(void **state) {
+    (void)state;
+    size_t whole, peak;
+    assert_int_equal(run(first, &whole), NACRE_OK);
+    nacre_set_memory_limit(whole);
+    assert_int_equal(run(other, &peak), NACRE_OK);
+    assert_int_equal(peak, whole);
+    size_t value = COUNT * sizeof(float);
+    nacre_set_memory_limit(whole - 2 * value);
+    assert_int_equal(run(other, &peak), NACRE_OK);
+    assert_true(peak <= whole - 2 * value);
+    assert_memory_equal(first, other, sizeof first);
+}
+
+static void the_explanation_says_what_is_repeated(void **state) {
+    (void)state;
+    size_t whole;
+    assert_int_equal(run(first, &whole), NACRE_OK);
+    nacre_set_memory_limit(whole - 2 * COUNT * sizeof(float));
+    nacre_scope scope = nacre_scope_begin();
+    assert_int_equal(nacre_backward(record_loss()), NACRE_OK);
+    nacre_explanation *e = nacre_explain(nacre_grad(weights[0]));
+    assert_non_null(e);
+    size_t repeated = 0;
+    for (size_t i = 0; i < e->count; i++) repeated += strcmp(e->steps[i].kernel, "recompute") == 0;
+    assert_true(repeated >= 2 && e->recomputed == repeated);
+    assert_true(e->peak_bytes <= whole - 2 * COUNT * sizeof(float));
+    nacre_explanation_free(e);
+    for (int i = 0; i < LAYERS; i++) nacre_zero_grad(weights[i]);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+static void a_limit_that_cannot_be_met_is_refused_before_any_work(void **state) {
+    (void)state;
+    size_t whole, peak = 0;
+    assert_int_equal(run(first, &whole), NACRE_OK);
+    memcpy(other, first, sizeof first);
+    nacre_tensor *counter = nacre_full(NACRE_SCALAR, 1);
+    assert_int_equal(nacre_eval(counter), NACRE_OK);
+    nacre_set_memory_limit(1000);
+    assert_int_equal(
+        nacre_assign(counter, nacre_sum(nacre_f_gelu(nacre_matmul(x, weights[0]), NACRE_GELU_ERF))),
+        NACRE_OK);
+    assert_int_equal(nacre_eval(counter), NACRE_OUT_OF_MEMORY);
+    const char *message = nacre_error_message();
+    assert_non_null(strstr(message, "the limit is 1000"));
+    assert_non_null(strstr(message, "[64,96] (24576 bytes)"));
+    nacre_set_memory_limit(0);
+    assert_true(nacre_item(counter) == 1.0);
+    assert_int_equal(run(other, &peak), NACRE_OK);
+    assert_memory_equal(first, other, sizeof first);
+}
+
+static void every_limit_is_kept_or_refused(void **state) {
+    (void)state;
+    size_t whole, peak = 0;
+    assert_int_equal(run(first, &whole), NACRE_OK);
+    int kept = 0, refused = 0;
+    for (size_t limit = whole; limit > whole / 4; limit -= whole / 24) {
+        nacre_set_memory_limit(limit);
+        if (run(other, &peak) == NACRE_OK) {
+            assert_true(peak <= limit);
+            assert_memory_equal(first, other, sizeof first);
+            assert_int_equal(refused, 0); /* what fits once fits with more room */
+            kept++;
+        } else {
+            assert_int_equal(nacre_error_code(), NACRE_OUT_OF_MEMORY);
+            refused++;
+        }
+    }
+    assert_true(kept > 2 && refused > 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(a_tighter_limit_recomputes_and_changes_no_bit, release_limit),
+        cmocka_unit_test_teardown(the_explanation_says_what_is_repeated, release_limit),
+        cmocka_unit_test_teardown(a_limit_that_cannot_be_met_is_refused_before_any_work,
+                                  release_limit),
+        cmocka_unit_test_teardown(every_limit_is_kept_or_refused, release_limit),
+    };
+    return cmocka_run_group_tests(tests, make_weights, NULL);
+}
