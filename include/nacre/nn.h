@@ -78,7 +78,8 @@ NACRE_API nacre_status nacre_module_init(nacre_module *module, uint64_t seed);
 
 NACRE_API nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x);
 /* The hand-written way beside autograd: y must be this module's forward of x, recorded with gradients
-   on or off. Adds to the parameters' gradient slots, returns the gradient of x. */
+   on or off, and its latest one where layers draw random numbers: they are drawn again to be the same. Adds to
+   the parameters' gradient slots, returns the gradient of x. */
 NACRE_API nacre_tensor *nacre_module_backward(nacre_module *module, nacre_tensor *x,
                                               nacre_tensor *y, nacre_tensor *dy);
 

@@ -30,6 +30,18 @@ static nacre_scope frame_enter(void) {
     return !thread || thread->frames > 0 ? -1 : nacre_frame_begin();
 }
 
+static uint64_t draws_now(void) {
+    const nacre_thread *thread = nacre_this_thread();
+    return thread ? thread->draws : 0;
+}
+
+static void set_draws(uint64_t draws) {
+    nacre_thread *thread = nacre_this_thread();
+    if (thread) {
+        thread->draws = draws;
+    }
+}
+
 nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x) {
     nacre_status status = nacre_module_check(module, "forward");
     if (status == NACRE_OK) {
@@ -42,6 +54,9 @@ nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x) {
         trace(trace_context, module, x, NULL);
     }
     nacre_scope frame = frame_enter();
+    if (module->mode == NACRE_TRAIN) { /* in eval mode nothing is written */
+        module->draws = draws_now();
+    }
     nacre_tensor *y = module->class_.forward(module, module->self, x);
     if (!y) {
         nacre_fail(NACRE_INVALID_STATE, "%s: forward returned NULL", nacre_module_kind(module));
@@ -126,11 +141,17 @@ nacre_tensor *nacre_module_backward(nacre_module *module, nacre_tensor *x, nacre
     }
     nacre_scope frame = frame_enter();
     bool before = nacre_set_grad_enabled(false);
+    /* What is computed anew draws the same numbers, and later layers those that they would have drawn. */
+    uint64_t draws = draws_now();
+    if (module->mode == NACRE_TRAIN) {
+        set_draws(module->draws);
+    }
     backward_depth++;
     nacre_tensor *dx = module->class_.backward
                            ? module->class_.backward(module, module->self, x, y, dy)
                            : backward_by_autograd(module, x, dy);
     backward_depth--;
+    set_draws(draws);
     nacre_set_grad_enabled(before);
     if (!dx) {
         nacre_fail(NACRE_INVALID_STATE, "%s: backward returned NULL", nacre_module_kind(module));

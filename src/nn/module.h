@@ -35,6 +35,7 @@ struct nacre_module {
     size_t entry_count, entry_capacity;
     nacre_mode mode;
     uint32_t modes; /* those to return to, one bit each */
+    uint64_t draws; /* the thread's, when it last trained: backward computes anew from there */
     nacre_status status;
     char message[512];
     bool immortal; /* stands for a module that found no memory */

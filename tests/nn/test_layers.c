@@ -194,6 +194,42 @@ static void layers_of_transformers_agree_both_ways(void **state) {
                     NACRE_SHAPE(2, 3, 4));
 }
 
+/* What a container computes anew on its way back is what it computed first: the same masks. */
+static void random_layers_agree_both_ways(void **state) {
+    (void)state;
+    nacre_seed(2);
+    nacre_shape shape = NACRE_SHAPE(6, 9);
+    check_both_ways(nacre_sequential(nacre_linear(9, 12), nacre_dropout(0.5), nacre_linear(12, 5),
+                                     nacre_dropout(0.25), nacre_linear(5, 3)),
+                    shape);
+    nacre_module *body = nacre_sequential(nacre_dropout(0.5), nacre_linear(9, 9), nacre_relu(),
+                                          nacre_dropout(0.5), nacre_linear(9, 9));
+    nacre_module *shortcut = nacre_sequential(nacre_linear(9, 9), nacre_dropout(0.5), nacre_relu());
+    check_both_ways(nacre_sequential(nacre_linear(9, 9), nacre_residual(body, shortcut),
+                                     nacre_dropout(0.5), nacre_linear(9, 2)),
+                    shape);
+}
+
+/* The pass back draws nothing that a later layer would have drawn. */
+static void going_back_takes_no_draws(void **state) {
+    (void)state;
+    nacre_module *net =
+        nacre_sequential(nacre_linear(3, 8), nacre_dropout(0.5), nacre_linear(8, 2));
+    float after[2][4];
+    for (int i = 0; i < 2; i++) {
+        nacre_seed(7);
+        nacre_tensor *x = nacre_ones(NACRE_SHAPE(2, 3)), *y = nacre_module_forward(net, x);
+        if (i == 1) {
+            nacre_module_backward(net, x, y, nacre_ones(NACRE_SHAPE(2, 2)));
+        }
+        nacre_tensor *drawn = nacre_rand(NACRE_SHAPE(4));
+        assert_int_equal(nacre_copy_to(drawn, after[i], sizeof after[i]), NACRE_OK);
+    }
+    assert_memory_equal(after[0], after[1], sizeof after[0]);
+    nacre_module_zero_grad(net);
+    nacre_module_free(net);
+}
+
 /* A layer that brings a forward alone. */
 static nacre_tensor *square(nacre_module *module, void *self, nacre_tensor *x) {
     (void)module, (void)self;
@@ -240,6 +276,8 @@ int main(void) {
         cmocka_unit_test(autograd_and_backward_by_hand_agree),
         cmocka_unit_test(layers_of_images_agree_both_ways),
         cmocka_unit_test(layers_of_transformers_agree_both_ways),
+        cmocka_unit_test(random_layers_agree_both_ways),
+        cmocka_unit_test(going_back_takes_no_draws),
         cmocka_unit_test(a_layer_without_backward_is_differentiated),
         cmocka_unit_test(gradients_of_two_backward_calls_add_up),
         cmocka_unit_test(a_gradient_of_the_wrong_shape_is_refused),
