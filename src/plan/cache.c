@@ -234,8 +234,8 @@ static void planner_free(void *state) {
     nacre_planner *planner = state;
     cache_clear(planner);
     nacre_work *work = &planner->work;
-    nacre_list *lists[] = {&work->records, &work->values,   &work->leaves,     &work->roots,
-                           &work->stack,   &work->expanded, &planner->storages};
+    nacre_list *lists[] = {&work->records, &work->values,   &work->leaves,  &work->roots,
+                           &work->stack,   &work->expanded, &work->targets, &planner->storages};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         nacre_list_free(lists[i]);
     }

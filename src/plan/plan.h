@@ -24,6 +24,7 @@ typedef struct nacre_work {
     nacre_list leaves;  /* nacre_value *; those of values that are computed */
     nacre_list roots;   /* nacre_value *: to be stored; value->variable says where */
     nacre_list stack, expanded;
+    nacre_list targets; /* nacre_storage * that the roots are stored to; NULL: their own */
     uint64_t *key;
     size_t key_count, key_capacity;
     uint64_t mark;

@@ -73,7 +73,7 @@ static update_job job_of(const nacre_plan_op *step) {
                         .elements = (size_t)nacre_shape_numel(&step->in[0].shape)};
 }
 
-static nacre_adam_constants adam_constants(const nacre_word *attrs, int64_t t) {
+static nacre_adam_constants fold_adam(const nacre_word *attrs, int64_t t) {
     double beta1 = attrs[NACRE_ADAM_BETA1].f, beta2 = attrs[NACRE_ADAM_BETA2].f;
     double lr = attrs[NACRE_ADAM_LR].f;
     /* rate and root are rounded to f32 where the op's definition rounds them. */
@@ -88,6 +88,22 @@ static nacre_adam_constants adam_constants(const nacre_word *attrs, int64_t t) {
         .epsilon = (float)attrs[NACRE_ADAM_EPSILON].f,
         .keep = (float)(1 - lr * attrs[NACRE_ADAM_WEIGHT_DECAY].f),
     };
+}
+
+/* Two powers and a root take longer than the update of a bias, and a step's updates have all the same: the last
+   ones are kept. */
+static nacre_adam_constants adam_constants(const nacre_word *attrs, int64_t t) {
+    static _Thread_local struct {
+        nacre_word attrs[NACRE_ADAM_WEIGHT_DECAY + 1];
+        int64_t t;
+        nacre_adam_constants constants;
+    } last; /* of t = 0: none */
+    if (last.t != t || t == 0 || memcmp(last.attrs, attrs, sizeof last.attrs) != 0) {
+        last.constants = fold_adam(attrs, t);
+        memcpy(last.attrs, attrs, sizeof last.attrs);
+        last.t = t;
+    }
+    return last.constants;
 }
 
 static void run_adam(const nacre_plan_op *step, void *scratch) {
