@@ -37,7 +37,7 @@ static void split_axes(reduction *r, const nacre_array *in, int64_t axes) {
 }
 
 /* Elements that make a task worth handing over. */
-#define TASK_ELEMENTS ((int64_t)32 << 10)
+#define TASK_ELEMENTS ((int64_t)16 << 10)
 
 static reduction describe(const nacre_plan_op *step) {
     reduction r = {.level = nacre_cpu_level_of(step), .out = step->out[0].data};
