@@ -165,6 +165,11 @@ static const void *load(const nacre_group *group, int i, float *buffer, int64_t 
     if (nacre_strided_is_scalar(in)) return buffer;
     if (rows == 1 && !group->in_place && nacre_strided_is_contiguous(in))
         return in->data + (size_t)first * in->size;
+    if (in->size == sizeof(float) && nacre_strided_is_contiguous(in)) {
+        group->level->elementwise->copy_rows(
+            rows, width, (const float *)(const void *)in->data + first, pitch, buffer, width);
+        return buffer;
+    }
     unsigned char *to = (unsigned char *)buffer;
     for (int64_t r = 0; r < rows; r++)
         nacre_strided_gather(in, first + r * pitch, width, to + (size_t)(r * width) * in->size);
@@ -197,6 +202,13 @@ void nacre_group_block(const nacre_group *group, nacre_group_buffers *buffers, i
     for (int k = 0; k < group->outputs; k++) {
         size_t size = group->out_size[k], bytes = (size_t)width * size;
         const unsigned char *from = value[group->result[k]];
+        unsigned char *start = group->out[k] + (size_t)first * size;
+        if (from == start) continue;
+        if (size == sizeof(float)) {
+            group->level->elementwise->copy_rows(rows, width, value[group->result[k]], width,
+                                                 (float *)(void *)start, pitch);
+            continue;
+        }
         for (int64_t r = 0; r < rows; r++) {
             unsigned char *to = group->out[k] + (size_t)(first + r * pitch) * size;
             if (to != from + (size_t)r * bytes) memcpy(to, from + (size_t)r * bytes, bytes);

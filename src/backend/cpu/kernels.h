@@ -110,6 +110,9 @@ typedef enum nacre_tile_code {
 typedef struct nacre_elementwise_kernels {
     nacre_tile_function *tile[NACRE_TILE_COUNT];
     void (*fill)(size_t n, float *out, float value);
+    /* rows of width elements each, from_row and to_row apart */
+    void (*copy_rows)(int64_t rows, int64_t width, const float *from, int64_t from_row, float *to,
+                      int64_t to_row);
 } nacre_elementwise_kernels;
 
 /* ---- reductions ---- */

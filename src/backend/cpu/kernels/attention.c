@@ -110,9 +110,16 @@ INLINE int64_t keys_of(const block *b, int64_t row) {
     return b->head->causal && last < keys ? last : keys;
 }
 
-/* out[width][KEYS] = the transposed rows x, `keys` <= KEYS of them, and zeros. */
+/* out[width][KEYS] = the transposed rows x, `keys` <= KEYS of them, and zeros. A single key behind whole blocks,
+   as 4 x 4 patches and a token for the class have it, is not worth a block. */
 static void turn_keys(int64_t keys, int64_t width, const float *x, int64_t x_row, float *out) {
     for (int64_t j = 0; j < keys; j += LANES) {
+        if (keys - j == 1) {
+            const float *from = x + j * x_row;
+            for (int64_t i = 0; i < width; i++)
+                vec_store(out + i * KEYS + j, vec_load_part(from + i, 1));
+            break;
+        }
         for (int64_t i = 0; i < width; i += LANES) {
             const float *from = x + j * x_row + i;
             float padded[LANES * LANES];

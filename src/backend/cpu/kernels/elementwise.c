@@ -111,6 +111,19 @@ static void fill(size_t n, float *out, float value) {
     if (i < n) vec_store_part(out + i, n - i, x);
 }
 
+/* Rows of a tile are a vector or two: a call of memcpy for each takes longer than the copy. */
+static void copy_rows(int64_t rows, int64_t width, const float *from, int64_t from_row, float *to,
+                      int64_t to_row) {
+    for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) {
+        int64_t i = 0;
+        for (; i + LANES <= width; i += LANES) vec_store(to + i, vec_load(from + i));
+        if (i < width) {
+            const size_t left = (size_t)(width - i);
+            vec_store_part(to + i, left, vec_load_part(from + i, left));
+        }
+    }
+}
+
 const nacre_elementwise_kernels NACRE_AT_LEVEL(nacre_elementwise_kernels) = {
     .tile =
         {
@@ -144,4 +157,5 @@ const nacre_elementwise_kernels NACRE_AT_LEVEL(nacre_elementwise_kernels) = {
             [NACRE_TILE_CAST_U8] = cast_u8,
         },
     .fill = fill,
+    .copy_rows = copy_rows,
 };
