@@ -216,11 +216,79 @@ static void softmax_row(int64_t n, int64_t pitch, float scale, float *x) {
     for (; i < pitch; i += LANES) vec_store(x + i, vec_zero());
 }
 
+/* The same for a few short rows at once, in registers: one row alone waits for its maximum and its sum. The pitch
+   is 16 blocks; n[r] keys of row r. Padding times the scale must be -infinity, so that must not be 0. */
+enum { SHORT_BLOCKS = 4, SHORT_ROWS = 4 };
+
+INLINE void softmax_short(const int rows, const int blocks, const int64_t *n, float scale,
+                          float *x) {
+    const vec factor = vec_set(scale);
+    const float padding = scale > 0 ? -INFINITY : INFINITY;
+    lanes a[SHORT_ROWS][SHORT_BLOCKS];
+    vec top[SHORT_ROWS], part[SHORT_ROWS];
+    EACH (r, rows) {
+        lanes most = lanes_set(-INFINITY);
+        EACH (i, blocks) {
+            a[r][i] =
+                lanes_load_or(x + (r * blocks + i) * SUM_LANES, n[r] - i * SUM_LANES, padding);
+            EACH (v, SUM_VECS) {
+                a[r][i].v[v] = vec_mul(a[r][i].v[v], factor);
+                most.v[v] = vec_maximum(most.v[v], a[r][i].v[v]);
+            }
+        }
+        top[r] = vec_set(lanes_max(most));
+    }
+    EACH (r, rows) {
+        lanes sum = lanes_set(0.0f);
+        EACH (i, blocks) {
+            EACH (v, SUM_VECS) {
+                a[r][i].v[v] = vec_exp(vec_sub(a[r][i].v[v], top[r]));
+                sum.v[v] = vec_add(sum.v[v], a[r][i].v[v]);
+            }
+        }
+        part[r] = vec_set(1.0f / lanes_sum(sum));
+    }
+    EACH (r, rows) {
+        EACH (i, blocks)
+            EACH (v, SUM_VECS)
+                vec_store(x + (r * blocks + i) * SUM_LANES + v * LANES,
+                          vec_mul(a[r][i].v[v], part[r]));
+    }
+}
+
+#define SHORT(blocks, at_once)                                                                     \
+    static void softmax_short_##blocks(const block *b, float *p) {                                 \
+        int64_t r = 0, n[SHORT_ROWS];                                                              \
+        for (; r + (at_once) <= b->rows; r += (at_once)) {                                         \
+            for (int i = 0; i < (at_once); i++) n[i] = keys_of(b, r + i);                          \
+            softmax_short(at_once, blocks, n, b->head->scale, p + r * b->pitch);                   \
+        }                                                                                          \
+        for (; r < b->rows; r++) {                                                                 \
+            n[0] = keys_of(b, r);                                                                  \
+            softmax_short(1, blocks, n, b->head->scale, p + r * b->pitch);                         \
+        }                                                                                          \
+    }
+SHORT(1, 4)
+SHORT(2, 4)
+SHORT(3, 2)
+SHORT(4, 2)
+
+static void softmax_rows(const block *b, float *p) {
+    static void (*const of_blocks[])(const block *, float *) = {softmax_short_1, softmax_short_2,
+                                                                softmax_short_3, softmax_short_4};
+    const int64_t blocks = b->pitch / SUM_LANES;
+    if (blocks <= SHORT_BLOCKS && b->head->scale != 0) {
+        of_blocks[blocks - 1](b, p);
+        return;
+    }
+    for (int64_t r = 0; r < b->rows; r++)
+        softmax_row(keys_of(b, r), b->pitch, b->head->scale, p + r * b->pitch);
+}
+
 static void probabilities(const block *b, float *panel, float *p) {
     const nacre_attention_head *h = b->head;
     against_keys(b, h->q + b->first * h->q_row, h->q_row, h->k, h->k_row, panel, p);
-    for (int64_t r = 0; r < b->rows; r++)
-        softmax_row(keys_of(b, r), b->pitch, h->scale, p + r * b->pitch);
+    softmax_rows(b, p);
 }
 
 /* dp becomes scale p (dp - sum(p dp)), the gradient of the scores before their scale. */
@@ -242,7 +310,15 @@ static void scores_gradient(int64_t n, int64_t pitch, float scale, const float *
 
 /* ---- one head ---- */
 
+/* Rows of one head lie too far apart for a hardware prefetcher; the next head's lie beside them. */
+static void fetch_beside(int64_t rows, int64_t width, const float *x, int64_t row) {
+    for (int64_t r = 0; r < rows; r++) __builtin_prefetch(x + r * row + width);
+}
+
 static void forward(const nacre_attention_head *h, float *scratch) {
+    fetch_beside(h->keys, h->width, h->k, h->k_row);
+    fetch_beside(h->queries, h->width, h->q, h->q_row);
+    fetch_beside(h->keys, h->width, h->v, h->v_row);
     const int64_t most = nacre_attention_rows(h->queries, h->keys);
     float *panel = scratch, *p = panel + KEYS * h->width;
     block b = {.head = h, .pitch = nacre_attention_pitch(h->keys)};
@@ -254,6 +330,10 @@ static void forward(const nacre_attention_head *h, float *scratch) {
 }
 
 static void backward(const nacre_attention_head *h, float *scratch) {
+    fetch_beside(h->keys, h->width, h->k, h->k_row);
+    fetch_beside(h->queries, h->width, h->q, h->q_row);
+    fetch_beside(h->keys, h->width, h->v, h->v_row);
+    fetch_beside(h->queries, h->width, h->dy, h->dy_row);
     const int64_t most = nacre_attention_rows(h->queries, h->keys);
     block b = {.head = h, .pitch = nacre_attention_pitch(h->keys)};
     float *panel = scratch, *p = panel + KEYS * h->width, *dp = p + most * b.pitch;
