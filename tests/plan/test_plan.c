@@ -49,6 +49,34 @@ static void slice_offsets_are_slots_too(void **state) {
     assert_int_equal(nacre_plan_statistics().made, made);
 }
 
+/* A product with its bias and a view of the same input, both of memory that changes from one replay to the next. */
+static nacre_tensor *read_twice(nacre_tensor *x, nacre_tensor *w, nacre_tensor *bias) {
+    nacre_tensor *y = nacre_f_relu(nacre_f_linear(x, w, bias));
+    nacre_tensor *rest = nacre_exp(nacre_slice(x, 0, 2, 6, 1));
+    return nacre_add(nacre_sum(y, .axes = NACRE_AXES(0)), nacre_sum(rest));
+}
+
+static void a_replay_finds_what_has_moved_and_what_has_not(void **state) {
+    (void)state;
+    enum { RUNS = 12 };
+    nacre_tensor *w = matrix(5, 7, 1), *x[3], *bias[2], *kept[RUNS];
+    for (int i = 0; i < 3; i++) x[i] = matrix(6, 7, 2 + (uint64_t)i);
+    for (int i = 0; i < 2; i++)
+        bias[i] = nacre_reshape(matrix(1, 5, 5 + (uint64_t)i), NACRE_SHAPE(5));
+    uint64_t made = 0;
+    for (int i = 0; i < RUNS; i++) { /* the results stay: each has other memory */
+        kept[i] = read_twice(x[i / 2 % 3], w, bias[i / 5 % 2]);
+        assert_int_equal(nacre_eval(kept[i]), NACRE_OK);
+        made = i < 2 ? nacre_plan_statistics().made : made;
+    }
+    assert_int_equal(nacre_plan_statistics().made, made);
+    for (int i = 0; i < RUNS; i++) {
+        nacre_plan_cache_clear();
+        nacre_tensor *want = read_twice(x[i / 2 % 3], w, bias[i / 5 % 2]);
+        assert_memory_equal(nacre_data(kept[i]), nacre_data(want), 5 * sizeof(float));
+    }
+}
+
 static void another_shape_or_attribute_is_another_plan(void **state) {
     (void)state;
     nacre_tensor *a = matrix(4, 5, 1), *b = matrix(5, 4, 2);
@@ -265,6 +293,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_structures_share_a_plan_and_scalars_are_slots),
         cmocka_unit_test(slice_offsets_are_slots_too),
+        cmocka_unit_test(a_replay_finds_what_has_moved_and_what_has_not),
         cmocka_unit_test(another_shape_or_attribute_is_another_plan),
         cmocka_unit_test(a_hundred_replays_allocate_nothing),
         cmocka_unit_test(unused_work_is_dropped),
