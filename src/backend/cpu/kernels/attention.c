@@ -308,6 +308,63 @@ static void scores_gradient(int64_t n, int64_t pitch, float scale, const float *
     for (; i < pitch; i += LANES) vec_store(dp + i, vec_zero());
 }
 
+/* The same for a few short rows at once, as with softmax_short. */
+INLINE void gradient_short(const int rows, const int blocks, const int64_t *n, float scale,
+                           const float *p, float *dp) {
+    const vec factor = vec_set(scale);
+    lanes a[SHORT_ROWS][SHORT_BLOCKS], b[SHORT_ROWS][SHORT_BLOCKS];
+    vec total[SHORT_ROWS];
+    EACH (r, rows) {
+        lanes sum = lanes_set(0.0f);
+        EACH (i, blocks) {
+            const int64_t at = (r * blocks + i) * SUM_LANES;
+            a[r][i] = lanes_load(p + at);
+            b[r][i] = lanes_load_or(dp + at, n[r] - i * SUM_LANES, 0.0f);
+            EACH (v, SUM_VECS) sum.v[v] = vec_fma(a[r][i].v[v], b[r][i].v[v], sum.v[v]);
+        }
+        total[r] = vec_set(lanes_sum(sum));
+    }
+    EACH (r, rows) {
+        EACH (i, blocks) {
+            EACH (v, SUM_VECS) {
+                const vec d = vec_mul(a[r][i].v[v], vec_sub(b[r][i].v[v], total[r]));
+                vec_store(dp + (r * blocks + i) * SUM_LANES + v * LANES, vec_mul(d, factor));
+            }
+        }
+    }
+}
+
+#define GRADIENT_SHORT(blocks, at_once)                                                            \
+    static void gradient_short_##blocks(const block *b, const float *p, float *dp) {               \
+        int64_t r = 0, n[SHORT_ROWS];                                                              \
+        for (; r + (at_once) <= b->rows; r += (at_once)) {                                         \
+            const int64_t at = r * b->pitch;                                                       \
+            for (int i = 0; i < (at_once); i++) n[i] = keys_of(b, r + i);                          \
+            gradient_short(at_once, blocks, n, b->head->scale, p + at, dp + at);                   \
+        }                                                                                          \
+        for (; r < b->rows; r++) {                                                                 \
+            n[0] = keys_of(b, r);                                                                  \
+            gradient_short(1, blocks, n, b->head->scale, p + r * b->pitch, dp + r * b->pitch);     \
+        }                                                                                          \
+    }
+GRADIENT_SHORT(1, 4)
+GRADIENT_SHORT(2, 4)
+GRADIENT_SHORT(3, 2)
+GRADIENT_SHORT(4, 2)
+
+static void gradient_rows(const block *b, const float *p, float *dp) {
+    static void (*const of_blocks[])(const block *, const float *, float *) = {
+        gradient_short_1, gradient_short_2, gradient_short_3, gradient_short_4};
+    const int64_t blocks = b->pitch / SUM_LANES;
+    if (blocks <= SHORT_BLOCKS) {
+        of_blocks[blocks - 1](b, p, dp);
+        return;
+    }
+    for (int64_t r = 0; r < b->rows; r++)
+        scores_gradient(keys_of(b, r), b->pitch, b->head->scale, p + r * b->pitch,
+                        dp + r * b->pitch);
+}
+
 /* ---- one head ---- */
 
 /* Rows of one head lie too far apart for a hardware prefetcher; the next head's lie beside them. */
@@ -342,8 +399,7 @@ static void backward(const nacre_attention_head *h, float *scratch) {
         const float *q = h->q + b.first * h->q_row, *dy = h->dy + b.first * h->dy_row;
         probabilities(&b, panel, p);
         against_keys(&b, dy, h->dy_row, h->v, h->v_row, panel, dp);
-        for (int64_t r = 0; r < b.rows; r++)
-            scores_gradient(keys_of(&b, r), b.pitch, h->scale, p + r * b.pitch, dp + r * b.pitch);
+        gradient_rows(&b, p, dp);
         over_keys(&b, dp, h->k, h->k_row, h->out + b.first * h->out_row, h->out_row);
         over_queries(&b, dp, q, h->q_row, h->dk, h->dk_row);
         over_queries(&b, p, dy, h->dy_row, h->dv, h->dv_row);
