@@ -207,6 +207,57 @@ static void a_block_is_what_its_formula_says(void **state) {
     nacre_module_free(block);
 }
 
+enum { BITS_WIDTH = 32, BITS_POSITIONS = 17, BITS_BATCH = 5, BITS_PARAMETERS = 12 };
+
+/* Output, gradient of the input and of all parameters, one after the other. */
+static size_t pass_bytes(nacre_module *block, nacre_tensor *x, unsigned char *out) {
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *in[BITS_PARAMETERS + 1] = {nacre_requires_grad(nacre_detach(x), true)};
+    nacre_tensor *results[BITS_PARAMETERS + 2];
+    for (size_t i = 0; i < BITS_PARAMETERS; i++) {
+        in[i + 1] = nacre_module_parameter_at(block, i);
+    }
+    nacre_tensor *y = results[0] = nacre_module_forward(block, in[0]);
+    assert_int_equal(
+        nacre_gradients(nacre_sum(nacre_mul(y, y)), in, BITS_PARAMETERS + 1, results + 1),
+        NACRE_OK);
+    size_t used = 0;
+    for (size_t i = 0; i < BITS_PARAMETERS + 2; i++) {
+        size_t bytes = (size_t)nacre_numel(results[i]) * sizeof(float);
+        memcpy(out + used, data_of(results[i]), bytes);
+        used += bytes;
+    }
+    nacre_scope_end(scope);
+    return used;
+}
+
+static void a_block_has_the_same_bits_alone_eager_and_with_any_threads(void **state) {
+    (void)state;
+    enum { SAMPLE = BITS_POSITIONS * BITS_WIDTH };
+    static unsigned char first[1 << 18], again[1 << 18];
+    nacre_module *block = nacre_transformer_block(BITS_WIDTH, 2, .gelu = NACRE_GELU_TANH);
+    assert_int_equal(nacre_module_init(block, 2), NACRE_OK);
+    nacre_tensor *x = nacre_randn(NACRE_SHAPE(BITS_BATCH, BITS_POSITIONS, BITS_WIDTH), .stream = 3);
+    assert_int_equal(nacre_eval(x), NACRE_OK);
+    nacre_set_eager(false);
+    size_t bytes = pass_bytes(block, x, first);
+    for (int threads = 1; threads < 6; threads += 2) {
+        for (int mode = 0; mode < 2; mode++) {
+            assert_int_equal(nacre_set_threads(threads), NACRE_OK);
+            nacre_set_eager(mode == 1);
+            assert_int_equal(pass_bytes(block, x, again), bytes);
+            assert_memory_equal(first, again, bytes);
+        }
+    }
+    nacre_set_eager(false);
+    assert_int_equal(nacre_set_threads(0), NACRE_OK);
+    for (int64_t i = 0; i < BITS_BATCH; i++) {
+        const float *y = data_of(nacre_module_forward(block, nacre_slice(x, 0, i, i + 1, 1)));
+        assert_memory_equal(y, first + (size_t)i * SAMPLE * sizeof(float), SAMPLE * sizeof(float));
+    }
+    nacre_module_free(block);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layer_norm_starts_as_plain_normalisation),
@@ -217,6 +268,7 @@ int main(void) {
         cmocka_unit_test(attention_is_two_products_around_the_op),
         cmocka_unit_test(a_causal_block_does_not_look_ahead),
         cmocka_unit_test(a_block_is_what_its_formula_says),
+        cmocka_unit_test(a_block_has_the_same_bits_alone_eager_and_with_any_threads),
     };
     return cmocka_run_group_tests_name("nn: transformers", tests, NULL, NULL);
 }
