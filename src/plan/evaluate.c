@@ -259,7 +259,9 @@ static bool is_finished(const nacre_record *r) {
 }
 
 /* Records that ran leave the pending list; those whose results are all stored let go of their inputs. A cut frees
-   records that come earlier only, so going forward never meets a freed one. */
+   records that come earlier only, so going forward never meets a freed one. One with several results may only
+   be finished when later records have let go of those that were not stored: it is held for a second pass,
+   backwards. */
 static void commit(nacre_planner *planner, const nacre_list *recorded) {
     nacre_work *work = &planner->work;
     for (size_t i = 0; i < work->roots.count; i++) {
@@ -270,12 +272,25 @@ static void commit(nacre_planner *planner, const nacre_list *recorded) {
         nacre_record *r = recorded->items[i];
         r->executed = true;
         nacre_pending_remove(r);
+        if (r->outputs > 1) {
+            nacre_record_hold(r);
+        }
     }
+    size_t held = 0;
     for (size_t i = 0; i < recorded->count; i++) {
         nacre_record *r = recorded->items[i];
+        if (r->outputs > 1) {
+            recorded->items[held++] = r;
+        } else if (is_finished(r)) {
+            nacre_record_cut(r);
+        }
+    }
+    while (held > 0) {
+        nacre_record *r = recorded->items[--held];
         if (is_finished(r)) {
             nacre_record_cut(r);
         }
+        nacre_record_let_go(r);
     }
 }
 

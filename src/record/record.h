@@ -153,6 +153,9 @@ void nacre_value_bind(nacre_value *value, nacre_storage *storage);
 void nacre_value_bind_own(nacre_value *value, nacre_storage *storage);
 /* Cuts a computed record off what it was made from. */
 void nacre_record_cut(nacre_record *record);
+/* Keeps a record from being freed, until it is let go. */
+void nacre_record_hold(nacre_record *record);
+void nacre_record_let_go(nacre_record *record);
 void nacre_pending_remove(nacre_record *record);
 /* Back into the list, at its place in program order. */
 void nacre_pending_insert(nacre_thread *thread, nacre_record *record);

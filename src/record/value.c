@@ -145,6 +145,18 @@ void nacre_record_cut(nacre_record *record) {
     free_dead(dead);
 }
 
+void nacre_record_hold(nacre_record *record) {
+    atomic_fetch_add_explicit(&record->refs, 1, memory_order_relaxed);
+}
+
+void nacre_record_let_go(nacre_record *record) {
+    if (refs_down(record) == 0) {
+        nacre_pending_remove(record);
+        record->next = NULL;
+        free_dead(record);
+    }
+}
+
 void nacre_value_bind(nacre_value *value, nacre_storage *storage) {
     nacre_value_bind_own(value, nacre_storage_retain(storage));
 }

@@ -1,4 +1,5 @@
 /* Back-propagation through the graph: who gets which gradient, and when it is refused. */
+#include "base/memory.h"
 #include "support.h"
 
 #include <math.h>
@@ -177,6 +178,30 @@ static void a_failed_backward_changes_no_slot(void **state) {
     nacre_error_clear();
 }
 
+/* A gradient of several results, one of them never stored, must let go of what it was made from: it held the leaves,
+   whose slots held it. */
+static void gradients_with_several_results_free_their_graph(void **state) {
+    (void)state;
+    size_t live = 0;
+    for (int step = 0; step < 4; step++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *x = nacre_rand(NACRE_SHAPE(6, 2, 5, 5)),
+                     *w = nacre_rand(NACRE_SHAPE(3, 2, 3, 3));
+        nacre_tensor *scale = nacre_rand(NACRE_SHAPE(3)), *shift = nacre_rand(NACRE_SHAPE(3));
+        assert_int_equal(nacre_eval_all((nacre_tensor *[]){x, w, scale, shift}, 4), NACRE_OK);
+        nacre_requires_grad(w, true), nacre_requires_grad(scale, true);
+        nacre_tensor *y = nacre_f_batch_norm(nacre_f_conv2d(x, w), scale, shift);
+        assert_int_equal(nacre_backward(nacre_sum(nacre_mul(y, y))), NACRE_OK);
+        assert_int_equal(nacre_eval(y), NACRE_OK);
+        assert_int_equal(nacre_eval(nacre_grad(w)), NACRE_OK);
+        assert_int_equal(nacre_eval(nacre_grad(scale)), NACRE_OK);
+        assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+        nacre_pool_trim();
+        if (step == 1) live = nacre_memory().live_bytes; /* the plans are made */
+    }
+    assert_int_equal(nacre_memory().live_bytes, live);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tensor_used_twice_gets_the_sum),
@@ -190,6 +215,7 @@ int main(void) {
         cmocka_unit_test(misuse_is_named),
         cmocka_unit_test(an_absent_tensor_is_named_wherever_gradients_are_asked_for),
         cmocka_unit_test(a_failed_backward_changes_no_slot),
+        cmocka_unit_test(gradients_with_several_results_free_their_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
