@@ -179,7 +179,7 @@ stage_size() {
     cp build/release/libnacre.so "$results/stripped.so" && strip "$results/stripped.so" || return 1
     bytes=$(wc -c <"$results/stripped.so")
     note "libnacre.so: $((bytes)) bytes"
-    [ "$bytes" -lt 1000000 ]
+    [ "$bytes" -lt 3000000 ]
 }
 
 stage_scripts() {
