@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 
-PEERS = ("jax", "torch", "numpy")
-_PACKAGES = {"jax": ["numpy", "jax", "optax"], "torch": ["numpy", "torch"], "numpy": ["numpy"]}
-_IMPORTS = {"jax": "jax, jax.numpy, optax", "torch": "numpy, torch", "numpy": "numpy"}
+PEERS = ("jax", "torch", "numpy", "onnxruntime")
+_PACKAGES = {"jax": ["numpy", "jax", "optax"], "torch": ["numpy", "torch"], "numpy": ["numpy"], "onnxruntime": ["numpy", "onnx", "onnxruntime"]}
+_IMPORTS = {"jax": "jax, jax.numpy, optax", "torch": "numpy, torch", "numpy": "numpy", "onnxruntime": "numpy, onnx, onnxruntime"}
 # What torch imports. Its own list adds some gigabytes for GPUs on Linux, needed only where the
 # package is linked against them.
 _TORCH_PURE = ["typing_extensions", "filelock", "sympy", "networkx", "jinja2", "fsspec", "numpy"]

@@ -7,7 +7,7 @@ import os
 import machine
 
 
-def row(what, measured, unit="", goal=None, aim=None, strict=False, note=""):
+def row(what, measured, unit="", goal=None, aim=None, strict=False, note="", id=None):
     """A row. goal: what must be reached, aim: where it is to get; both are upper bounds."""
     met = None
     if goal is not None and measured is not None:
@@ -21,10 +21,11 @@ def row(what, measured, unit="", goal=None, aim=None, strict=False, note=""):
         "met": met,
         "strict": strict,
         "note": note,
+        "id": id,
     }
 
 
-def _number(value):
+def number(value):
     if value is None:
         return "-"
     if value != 0 and abs(value) < 0.001:
@@ -52,13 +53,18 @@ def table(rows):
         (
             row["what"],
             _bound(row["goal"], row["unit"], row["strict"]),
-            f"{_number(row['measured'])} {row['unit']}".strip(),
+            f"{number(row['measured'])} {row['unit']}".strip(),
             _verdict(row),
             _bound(row["aim"], row["unit"], False),
             row["note"],
         )
         for row in rows
     ]
+    return columns(heading, lines[1:])
+
+
+def columns(heading, lines):
+    lines = [heading, *lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(heading))]
     texts = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
@@ -83,6 +89,17 @@ def _rounded(value):
     if isinstance(value, dict):
         return {key: _rounded(one) for key, one in value.items()}
     return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def newest(folder):
+    """The results' file that was written last, or None."""
+    paths = [os.path.join(folder, n) for n in os.listdir(folder) if n.endswith(".json")]
+    return max(paths, key=os.path.getmtime, default=None)
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 def write(path, results):

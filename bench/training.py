@@ -78,6 +78,7 @@ def mnist(bench):
         (ours["peak_rss_bytes"] - MNIST_BYTES) / 1e6,
         "MB",
         goal=MEGABYTES_GOAL,
+        id="mnist.memory",
         note=f"{ours['peak_rss_bytes'] / 1e6:.1f} MB in all",
     )
     if "torch" not in best:
@@ -93,6 +94,7 @@ def mnist(bench):
             ours["seconds"] / theirs["seconds"],
             goal=TIME_GOAL,
             aim=TIME_AIM,
+            id="mnist.time",
             note=f"{ours['seconds']:.2f} s, {ours['epochs']} epochs / "
             f"{theirs['seconds']:.2f} s, {theirs['epochs']} epochs",
         ),

@@ -1,11 +1,13 @@
 """What every peer's script shares: the file of weights and data, and what a run is asked for.
 
-    PEER.py FILE --steps N [--batch-size N]   trains N steps and prints each loss on a line
-    PEER.py FILE --serve                      times steps on request: {"batch": 64, "seconds": 1},
-                                              a line on stdin, is answered by a line on stdout
+    PEER.py WORKLOAD FILE --steps N [--batch-size N]   trains N steps and prints each loss on a line
+    PEER.py WORKLOAD FILE --infer [--batch-size N]     prints the outputs, one number a line
+    PEER.py WORKLOAD FILE --serve [--infer]            times steps on request: {"batch": 64, "seconds": 1},
+                                                       a line on stdin, is answered by a line on stdout
 
-A peer gives prepare(weights, x, y), which returns step(): one whole training step (forward, loss,
-backward, Adam), finished when it returns its loss.
+A peer gives prepare(options, arrays, x, y), which returns step(): one whole training step (forward,
+loss, backward, update), finished when it returns its loss; with options.infer a forward pass in
+inference mode, finished when it returns the outputs.
 """
 
 import argparse
@@ -16,13 +18,11 @@ import time
 
 import numpy as np
 
-LEARNING_RATE = 1e-3
-LAYERS = ("0", "2", "4", "6")  # the numbers of the linear layers in Linear-ReLU-...-Linear
 WARM_UP = 5
 # Overfitting one batch for thousands of steps leads to subnormal numbers, which slow a peer down
 # for no fault of its own: so the training starts anew from time to time.
 STEPS_PER_START = 300
-LEAST_STEPS = 10
+LEAST_STEPS = 3
 
 
 def read_sample(path):
@@ -47,8 +47,11 @@ def time_steps(start, seconds):
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < LEAST_STEPS:
         step = start()
+        before = time.perf_counter()
         for _ in range(WARM_UP):
             step()
+        # Where a step takes a tenth of a second, warming up does not count against the time.
+        end += time.perf_counter() - before
         for _ in range(STEPS_PER_START):
             before = time.perf_counter()
             step()
@@ -69,26 +72,44 @@ def peak_rss_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def serve(arrays, prepare, version):
+def serve(options, arrays, prepare, version):
     print(json.dumps({"version": version}), flush=True)
+    kept = {}
     for line in sys.stdin:
         request = json.loads(line)
-        x, y = arrays["x"][: request["batch"]], arrays["y"][: request["batch"]]
-        answer = time_steps(lambda: prepare(arrays, x, y), request["seconds"])
+        batch = request["batch"]
+        x, y = arrays["x"][:batch], arrays["y"][:batch]
+
+        def start():
+            # Nothing to start anew in inference, and nothing to gain where compiling takes long.
+            if options.infer or options.compile:
+                if batch not in kept:
+                    kept[batch] = prepare(options, arrays, x, y)
+                return kept[batch]
+            return prepare(options, arrays, x, y)
+
+        answer = time_steps(start, request["seconds"])
         print(json.dumps({**answer, "peak_rss_bytes": peak_rss_bytes()}), flush=True)
 
 
 def main(prepare, version):
     parser = argparse.ArgumentParser()
+    parser.add_argument("workload", choices=("mlp", "lenet", "vit", "gpt", "resnet20"))
     parser.add_argument("file")
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=12)
+    parser.add_argument("--infer", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="PyTorch: through torch.compile")
     parser.add_argument("--serve", action="store_true")
     options = parser.parse_args()
     arrays = read_sample(options.file)
     if options.serve:
-        serve(arrays, prepare, version)
+        serve(options, arrays, prepare, version)
         return
-    step = prepare(arrays, arrays["x"][: options.batch_size], arrays["y"][: options.batch_size])
+    step = prepare(options, arrays, arrays["x"][: options.batch_size], arrays["y"][: options.batch_size])
+    if options.infer:
+        for value in np.asarray(step()).reshape(-1):
+            print(f"{float(value):.9g}")
+        return
     for _ in range(options.steps):
         print(f"{float(step()):.9g}", flush=True)

@@ -14,8 +14,9 @@
 
 /* 784-128-128-128-10: the logits; softmax is part of the loss. */
 static nacre_module *mlp(void) {
-    return nacre_sequential(nacre_flatten(),
-                            nacre_mlp((const int64_t[]){784, 128, 128, 128, 10}, 5));
+    return nacre_sequential(nacre_flatten(), nacre_linear(784, 128), nacre_relu(),
+                            nacre_linear(128, 128), nacre_relu(), nacre_linear(128, 128),
+                            nacre_relu(), nacre_linear(128, 10));
 }
 
 enum { CHARACTERS = 65 }; /* as many as Shakespeare's works have */

@@ -1,4 +1,4 @@
-"""The mlp's training step in NumPy, gradients by hand. See harness.py.
+"""The mlp in NumPy, gradients by hand. See harness.py.
 
 Threads are set by OPENBLAS_NUM_THREADS and its like, which bench/run sets.
 """
@@ -7,6 +7,8 @@ import numpy as np
 
 import harness
 
+LAYERS = ("1", "3", "5", "7")
+LEARNING_RATE = 1e-3
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -18,7 +20,7 @@ def adam(parameter, gradient, m, v, step):
     v += np.float32(1 - BETA2) * gradient * gradient
     m_hat = m / np.float32(1 - BETA1**step)
     v_hat = v / np.float32(1 - BETA2**step)
-    parameter -= np.float32(harness.LEARNING_RATE) * m_hat / (np.sqrt(v_hat) + np.float32(EPSILON))
+    parameter -= np.float32(LEARNING_RATE) * m_hat / (np.sqrt(v_hat) + np.float32(EPSILON))
 
 
 def forward(weights, biases, x):
@@ -44,9 +46,14 @@ def cross_entropy(logits, y):
     return loss, gradient / np.float32(len(y))
 
 
-def prepare(arrays, x, y):
-    weights = [arrays[n + ".weight"].T.copy() for n in harness.LAYERS]
-    biases = [arrays[n + ".bias"].copy() for n in harness.LAYERS]
+def prepare(options, arrays, x, y):
+    if options.workload != "mlp":
+        raise SystemExit("numpy: has the mlp only")
+    x = x.reshape(len(x), 784)
+    weights = [arrays[n + ".weight"].T.copy() for n in LAYERS]
+    biases = [arrays[n + ".bias"].copy() for n in LAYERS]
+    if options.infer:
+        return lambda: forward(weights, biases, x)[-1]
     state = [(np.zeros_like(p), np.zeros_like(p)) for p in weights + biases]
     steps = 0
 

@@ -1,0 +1,88 @@
+"""bench/run without peers: its usage, the table of goals, and drawings that are XML."""
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+import xml.etree.ElementTree
+
+import harness
+
+FOLDER = os.path.join(os.environ.get("NACRE_SOURCE", ""), "bench")
+sys.path.insert(0, FOLDER)
+sys.dont_write_bytecode = True
+
+
+class BenchRun(harness.ProgramTest):
+    def run_bench(self, *arguments):
+        done = subprocess.run([sys.executable, os.path.join(FOLDER, "run"), *arguments], cwd=self.folder,
+                              capture_output=True, text=True, timeout=harness.TIMEOUT, check=False)
+        return harness.Result(done.returncode, done.stdout, done.stderr)
+
+    def results(self):
+        from report import row
+        rows = [row("a", 0.2, id="step.mlp.64", goal=0.38), row("b", 0.7, id="fraction.mlp.64"),
+                row("c", 0.5, id="step.lenet.64", goal=0.15), row("d", 0.3, id="infer.mlp.1", goal=0.35)]
+        path = self.path("results.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"machine": {"cpu": "a machine"}, "rows": rows}, file)
+        return path, rows
+
+    def test_goals_are_met_missed_or_not_measured(self):
+        path, _ = self.results()
+        shown = self.run_bench("--goals", "--results", path)
+        self.assertEqual(shown.code, 0, shown.err)
+        lines = {line.split("  ")[0]: line for line in shown.out.splitlines()}
+        self.assertRegex(lines["mlp, batch 64: training step"], r"<= 0\.38 +0\.200 +met$")
+        self.assertRegex(lines["lenet, batch 64: training step"], r"<= 0\.15 +0\.500 +MISSED$")
+        self.assertRegex(lines["vit, batch 64: training step"], r"<= 0\.38 +- +not measured$")
+        # A share of the roofline is the better the larger it is.
+        self.assertRegex(lines["mlp, batch 64: share of the roofline, one thread"], r">= 0\.82 +0\.700 +MISSED$")
+
+    def test_bad_results_and_names_are_told(self):
+        with open(self.path("broken.json"), "w", encoding="utf-8") as file:
+            file.write("{}")
+        for name in ("broken.json", "missing.json"):
+            refused = self.run_bench("--goals", "--results", self.path(name))
+            self.assertEqual((refused.code, refused.err.count("\n")), (1, 1), refused.err)
+            self.assertIn(name, refused.err)
+        for words, told in ((("--workload", "mpl"), "mlp"), (("--only", "steps"), "step"),
+                            (("--rounds", "0"), "--rounds"), (("--data", "nowhere"), "nowhere")):
+            refused = self.run_bench(*words)
+            self.assertEqual(refused.code, 2, refused.err)
+            self.assertIn(told, refused.err)
+
+    def test_drawings_are_well_formed(self):
+        import plots
+        path, rows = self.results()
+        answer = {"us_min": 100.0, "gflops": 50.0, "peak_gflops": 100.0, "bandwidth_gbytes": 20.0,
+                  "flops": 4e7, "least_bytes": 2e6}
+        figures = {"step": {"mlp": {64: {1: {"nacre": answer}}}},
+                   "sweep": {"mlp": {b: {"us_min": 3.0 * b} for b in (1, 2, 4, 8, 16)}}}
+        drawn = plots.draw(path, rows, figures)
+        self.assertEqual([os.path.basename(name) for name in drawn],
+                         ["results-ratios.svg", "results-roofline.svg", "results-batch.svg"])
+        for name in drawn:
+            xml.etree.ElementTree.parse(name)
+        with open(drawn[2], encoding="utf-8") as file:
+            self.assertIn("b^1.00", file.read())
+
+    def test_the_file_that_all_peers_read_starts_them_equally(self):
+        losses = os.path.join(os.path.dirname(harness.PROGRAM), "bench", "losses")
+        if not os.path.exists(losses):
+            raise unittest.SkipTest("bench/losses is not built")
+        self.assertEqual(subprocess.run([losses, "mpl", "x"], capture_output=True, check=False).returncode, 2)
+        for workload in ("mlp", "lenet"):
+            path = self.path(workload)
+            subprocess.run([losses, workload, "--write", path, "--batch-size", "6"], check=True)
+            printed = [subprocess.run([losses, workload, path, *words], capture_output=True, check=True).stdout
+                       for words in (["--steps", "2", "--batch-size", "6"],) * 2]
+            self.assertEqual(printed[0], printed[1])
+            self.assertEqual(printed[0].count(b"\n"), 2)
+            few = subprocess.run([losses, workload, path, "--batch-size", "7"], capture_output=True, check=False)
+            self.assertEqual((few.returncode, few.stderr.count(b"\n")), (1, 1))
+
+
+if __name__ == "__main__":
+    harness.main()
