@@ -1,22 +1,17 @@
-/* Batch normalisation over one laned plane. Sums keep four pixels apart in each lane, to hide the latency of
-   additions: pixel i goes to partial sum i % 4. */
+/* Batch normalisation over one laned plane. */
 #include "backend/cpu/kernels.h"
-#include "simd.h"
-
-enum { PARTS = 4 };
-
-INLINE vec join(const vec a[PARTS]) { return vec_add(vec_add(a[0], a[2]), vec_add(a[1], a[3])); }
+#include "sum.h"
 
 /* acc[lane] += sum over the pixels of (x - mean)^2 */
 static void deviation(int64_t pixels, const float *x, float mean, float *acc) {
     const vec m = vec_set(mean);
     for (int at = 0; at < NACRE_LANES; at += LANES) {
-        vec sum[PARTS];
-        EACH (k, PARTS) sum[k] = vec_zero();
+        vec sum[PIXEL_SUMS];
+        EACH (k, PIXEL_SUMS) sum[k] = vec_zero();
         const float *from = x + at;
         int64_t i = 0;
-        for (; i + PARTS <= pixels; i += PARTS, from += PARTS * NACRE_LANES)
-            EACH (k, PARTS) {
+        for (; i + PIXEL_SUMS <= pixels; i += PIXEL_SUMS, from += PIXEL_SUMS * NACRE_LANES)
+            EACH (k, PIXEL_SUMS) {
                 const vec d = vec_sub(vec_load(from + k * NACRE_LANES), m);
                 sum[k] = vec_fma(d, d, sum[k]);
             }
@@ -24,7 +19,7 @@ static void deviation(int64_t pixels, const float *x, float mean, float *acc) {
             const vec d = vec_sub(vec_load(from), m);
             sum[0] = vec_fma(d, d, sum[0]);
         }
-        vec_store(acc + at, vec_add(vec_load(acc + at), join(sum)));
+        vec_store(acc + at, vec_add(vec_load(acc + at), pixel_sums_join(sum)));
     }
 }
 
@@ -40,13 +35,13 @@ static void products(int64_t pixels, const float *x, const float *dy, float mean
                      float *product_acc) {
     const vec m = vec_set(mean);
     for (int at = 0; at < NACRE_LANES; at += LANES) {
-        vec sum[PARTS], product[PARTS];
-        EACH (k, PARTS) sum[k] = product[k] = vec_zero();
+        vec sum[PIXEL_SUMS], product[PIXEL_SUMS];
+        EACH (k, PIXEL_SUMS) sum[k] = product[k] = vec_zero();
         const float *from = x + at, *d = dy + at;
         for (int64_t i = 0; i < pixels;) {
-            const int64_t n = pixels - i < PARTS ? 1 : PARTS;
-            if (n == PARTS) {
-                EACH (k, PARTS) {
+            const int64_t n = pixels - i < PIXEL_SUMS ? 1 : PIXEL_SUMS;
+            if (n == PIXEL_SUMS) {
+                EACH (k, PIXEL_SUMS) {
                     const vec g = vec_load(d + k * NACRE_LANES);
                     sum[k] = vec_add(sum[k], g);
                     product[k] =
@@ -61,8 +56,8 @@ static void products(int64_t pixels, const float *x, const float *dy, float mean
             from += n * NACRE_LANES;
             d += n * NACRE_LANES;
         }
-        vec_store(dy_acc + at, vec_add(vec_load(dy_acc + at), join(sum)));
-        vec_store(product_acc + at, vec_add(vec_load(product_acc + at), join(product)));
+        vec_store(dy_acc + at, vec_add(vec_load(dy_acc + at), pixel_sums_join(sum)));
+        vec_store(product_acc + at, vec_add(vec_load(product_acc + at), pixel_sums_join(product)));
     }
 }
 

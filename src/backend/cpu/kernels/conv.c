@@ -1,7 +1,7 @@
 /* Convolution over laned arrays: a pixel is 16 floats, one of each of 16 samples, and every operation is on whole
    pixels, whatever stride, dilation and padding are. Each sum has one order, tap after tap, in every lane. */
 #include "backend/cpu/kernels.h"
-#include "simd.h"
+#include "sum.h"
 #include "transpose.h"
 
 /* Accumulators, one pixel of each column and one broadcast weight fill the registers. */
@@ -269,19 +269,16 @@ static void join_lanes(int64_t count, int samples, const float *acc, float *out)
     }
 }
 
-/* Four pixels apart in each lane, as in batch_norm.c. */
 static void sum_pixels(int64_t pixels, const float *x, float *acc) {
-    enum { PARTS = 4 };
     for (int at = 0; at < NACRE_LANES; at += LANES) {
-        vec sum[PARTS];
-        EACH (k, PARTS) sum[k] = vec_zero();
+        vec sum[PIXEL_SUMS];
+        EACH (k, PIXEL_SUMS) sum[k] = vec_zero();
         const float *from = x + at;
         int64_t i = 0;
-        for (; i + PARTS <= pixels; i += PARTS, from += PARTS * NACRE_LANES)
-            EACH (k, PARTS) sum[k] = vec_add(sum[k], vec_load(from + k * NACRE_LANES));
+        for (; i + PIXEL_SUMS <= pixels; i += PIXEL_SUMS, from += PIXEL_SUMS * NACRE_LANES)
+            EACH (k, PIXEL_SUMS) sum[k] = vec_add(sum[k], vec_load(from + k * NACRE_LANES));
         for (; i < pixels; i++, from += NACRE_LANES) sum[0] = vec_add(sum[0], vec_load(from));
-        const vec all = vec_add(vec_add(sum[0], sum[2]), vec_add(sum[1], sum[3]));
-        vec_store(acc + at, vec_add(vec_load(acc + at), all));
+        vec_store(acc + at, vec_add(vec_load(acc + at), pixel_sums_join(sum)));
     }
 }
 

@@ -52,4 +52,10 @@ LANES_TREE(lanes_sum, vec_add)
 LANES_TREE(lanes_max, vec_maximum)
 LANES_TREE(lanes_min, vec_minimum)
 
+/* Sums over laned pixels: pixel i goes to partial sum i % 4, to hide the latency of additions. */
+enum { PIXEL_SUMS = 4 };
+INLINE vec pixel_sums_join(const vec a[PIXEL_SUMS]) {
+    return vec_add(vec_add(a[0], a[2]), vec_add(a[1], a[3]));
+}
+
 #endif
