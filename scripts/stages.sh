@@ -78,7 +78,7 @@ stage_release() {
 # The data sets are gzipped, which this build does not read: the tests draw digits or skip.
 stage_minimal() { build minimal && (unset NACRE_DATA && suite minimal -E '^cli/bench$'); }
 stage_clang() { build clang && suite clang -E '^cli/bench$'; }
-stage_asan() { build asan && suite asan; }
+stage_asan() { build asan && (export NACRE_TESTS_QUICK=1 && suite asan); }
 
 stage_tsan() {
     build tsan || return 1
@@ -93,14 +93,15 @@ stage_tsan() {
         echo 'ThreadSanitizer does not run here; try: sysctl vm.mmap_rnd_bits=28'
         return 1
     fi
-    # The program adds no thread of its own to the library's, and runs ten times slower here.
-    $fixed ctest --preset tsan -j "$jobs" --no-tests=error -LE '^cli$'
+    # The program and the examples add no thread of their own to the library's, and run a hundred times slower here.
+    $fixed ctest --preset tsan -j "$jobs" --no-tests=error -LE '^(cli|example)$'
 }
 
 stage_coverage() {
     build coverage || return 1
     find build/coverage -name '*.gcda' -exec rm {} +
-    suite coverage || return 1
+    # The examples run nothing that the tests do not.
+    (export NACRE_TESTS_QUICK=1 && suite coverage -LE '^example$') || return 1
     scripts/coverage build/coverage || return 1
     note "$(sed -n 's/^lines: \([0-9.]*%\).*/\1 of the lines/p' "$results/coverage.log")"
 }
