@@ -38,7 +38,10 @@ static int compare_floats(const void *a, const void *b) {
 }
 
 void nacre_cli_times_sort(nacre_cli_times *times) {
-    qsort(times->microseconds, count_of(times), sizeof *times->microseconds, compare_floats);
+    size_t count = count_of(times);
+    if (count > 0) {
+        qsort(times->microseconds, count, sizeof *times->microseconds, compare_floats);
+    }
 }
 
 double nacre_cli_times_at(const nacre_cli_times *times, double share) {
