@@ -186,8 +186,8 @@ static void stream_part(void *context, size_t index) {
 
 double nacre_cli_stream_gbytes(float *x, size_t count) {
     size_t threads = (size_t)nacre_threads();
-    streaming s = {
-        .used = level_in_use(), .x = x, .part = count / threads / STREAM_STEP * STREAM_STEP};
+    streaming s = {.used = level_in_use(), .part = count / threads / STREAM_STEP * STREAM_STEP};
+    s.x = x;
     double best = 0;
     uint64_t start = nacre_clock_ns(), end;
     do {

@@ -93,11 +93,13 @@ static double conv2d_flops(const void *self, nacre_shape input) {
     if (input.ndim != 4) {
         return 0;
     }
-    double outputs = (double)input.dims[0] * (double)o->out, taps = (double)(o->in / o->groups);
+    int64_t per_group = o->in / o->groups;
+    double outputs = (double)input.dims[0] * (double)o->out, taps = (double)per_group;
     for (int i = 0; i < 2; i++) {
         int64_t span = o->dilation[i] * (o->kernel[i] - 1) + 1;
         int64_t room = input.dims[2 + i] + 2 * o->padding[i] - span;
-        outputs *= room < 0 ? 0 : (double)(room / o->stride[i] + 1);
+        int64_t windows = room < 0 ? 0 : room / o->stride[i] + 1;
+        outputs *= (double)windows;
         taps *= (double)o->kernel[i];
     }
     return outputs * (2 * taps + (c->bias ? 1 : 0));

@@ -77,7 +77,8 @@ static double pool_flops(const void *self, nacre_shape input) {
     double taps = input.ndim == 4 ? (double)input.dims[0] * (double)input.dims[1] : 0;
     for (int i = 0; taps > 0 && i < 2; i++) {
         int64_t room = input.dims[2 + i] + 2 * o->padding[i] - o->kernel[i];
-        taps *= room < 0 ? 0 : (double)(room / o->stride[i] + 1) * (double)o->kernel[i];
+        int64_t windows = room < 0 ? 0 : room / o->stride[i] + 1;
+        taps *= (double)(windows * o->kernel[i]);
     }
     return taps;
 }

@@ -18,7 +18,7 @@ static char path[256];
 static int make_path(void **state) {
     (void)state;
     snprintf(path, sizeof path, "nacre-trace-%ld.json", (long)getpid());
-    return nacre_set_threads(2);
+    return nacre_set_threads(2) != NACRE_OK;
 }
 
 static int remove_path(void **state) {

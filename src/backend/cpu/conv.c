@@ -122,7 +122,8 @@ static void pack_panel(void *context, size_t index) {
 }
 
 void nacre_conv_pack(const nacre_conv_sums *s, const float *weight, float *out) {
-    pack_job pack = {s, weight, out};
+    pack_job pack = {.s = s, .weight = weight};
+    pack.out = out;
     nacre_parallel((size_t)(s->c.groups * s->panels), pack_panel, &pack);
 }
 

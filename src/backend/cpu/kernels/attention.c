@@ -4,19 +4,36 @@
 #include "backend/cpu/kernels.h"
 #include "math.h"
 #include "sum.h"
-#include "tile.h"
 #include "transpose.h"
 
+#if NACRE_LEVEL_AVX512
+#define TILE_ROWS 14
+#else
+#define TILE_ROWS 6
+#endif
+#define TILE_VECS 2
 #define KEYS NACRE_ATTENTION_KEYS
 
 /* ---- tiles: c[r, j] = sum over k of A[r, k] b[k * b_row + j], or added to c ---- */
 
-/* Only ever called with constants for rows, vecs and adjacent. */
+/* Only ever called with constants for rows, vecs and adjacent. A[r, k] = a[r * a_step + k], or, adjacent,
+   a[r + k * a_step]. */
 INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_t depth,
                      const float *a, int64_t a_step, const float *b, int64_t b_row, float *c,
                      int64_t c_row, bool add) {
     vec sum[TILE_ROWS][TILE_VECS];
-    tile_multiply(rows, vecs, adjacent, depth, a, a_step, b, b_row, sum);
+    EACH (r, rows)
+        EACH (v, vecs) sum[r][v] = vec_zero();
+    for (int64_t k = 0; k < depth; k++) {
+        vec row[TILE_VECS];
+        EACH (v, vecs) row[v] = vec_load(b + v * LANES);
+        EACH (r, rows) {
+            const vec x = vec_set(adjacent ? a[r] : a[r * a_step]);
+            EACH (v, vecs) sum[r][v] = vec_fma(x, row[v], sum[r][v]);
+        }
+        a += adjacent ? a_step : 1;
+        b += b_row;
+    }
     EACH (r, rows) {
         EACH (v, vecs) {
             float *to = c + r * c_row + v * LANES;
@@ -30,13 +47,32 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
     case rows:                                                                                     \
         multiply(rows, vecs, adjacent, depth, a, a_step, b, b_row, c, c_row, add);                 \
         break;
+#if TILE_ROWS == 14
+#define MORE_ROWS(vecs, adjacent)                                                                  \
+    ROWS_CASE(7, vecs, adjacent)                                                                   \
+    ROWS_CASE(8, vecs, adjacent)                                                                   \
+    ROWS_CASE(9, vecs, adjacent)                                                                   \
+    ROWS_CASE(10, vecs, adjacent)                                                                  \
+    ROWS_CASE(11, vecs, adjacent)                                                                  \
+    ROWS_CASE(12, vecs, adjacent)                                                                  \
+    ROWS_CASE(13, vecs, adjacent)                                                                  \
+    ROWS_CASE(14, vecs, adjacent)
+#else
+#define MORE_ROWS(vecs, adjacent)
+#endif
 typedef void tile_function(int64_t rows, int64_t depth, const float *a, int64_t a_step,
                            const float *b, int64_t b_row, float *c, int64_t c_row, bool add);
 #define TILE(name, vecs, adjacent)                                                                 \
     static void name(int64_t rows, int64_t depth, const float *a, int64_t a_step, const float *b,  \
                      int64_t b_row, float *c, int64_t c_row, bool add) {                           \
         switch (rows) {                                                                            \
-            TILE_CASES(ROWS_CASE, vecs, adjacent)                                                  \
+            ROWS_CASE(1, vecs, adjacent)                                                           \
+            ROWS_CASE(2, vecs, adjacent)                                                           \
+            ROWS_CASE(3, vecs, adjacent)                                                           \
+            ROWS_CASE(4, vecs, adjacent)                                                           \
+            ROWS_CASE(5, vecs, adjacent)                                                           \
+            ROWS_CASE(6, vecs, adjacent)                                                           \
+            MORE_ROWS(vecs, adjacent)                                                              \
         default:                                                                                   \
             break;                                                                                 \
         }                                                                                          \

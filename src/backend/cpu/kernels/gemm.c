@@ -2,8 +2,19 @@
 #include "backend/cpu/kernels.h"
 #include "simd.h"
 #include "sum.h"
-#include "tile.h"
 
+/* Rows x vectors of a tile: the accumulators, one row of B and one broadcast element fill the registers
+   (32 of 512 or 128 bits; 16 of 256 or 128). */
+#if NACRE_LEVEL_AVX512
+#define TILE_ROWS 14
+#define TILE_VECS 2
+#elif NACRE_LEVEL_NEON
+#define TILE_ROWS 6
+#define TILE_VECS 4
+#else
+#define TILE_ROWS 6
+#define TILE_VECS 2
+#endif
 #define NARROW_VECS (TILE_VECS / 2)
 
 /* ---- tiles ---- */
@@ -39,10 +50,19 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
                      int64_t c_row, const nacre_gemm_finish *how) {
     vec sum[TILE_ROWS][TILE_VECS], total[TILE_ROWS][TILE_VECS];
     for (int64_t chunk = 0;;) {
-        const int64_t n = depth - chunk < NACRE_GEMM_CHUNK ? depth - chunk : NACRE_GEMM_CHUNK;
-        tile_multiply(rows, vecs, adjacent, n, a, a_step, b, b_row, sum);
-        a += adjacent ? n * a_step : n;
-        b += n * b_row;
+        const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth - chunk : NACRE_GEMM_CHUNK;
+        EACH (r, rows)
+            EACH (v, vecs) sum[r][v] = vec_zero();
+        for (int64_t k = 0; k < end; k++) {
+            vec row[TILE_VECS];
+            EACH (v, vecs) row[v] = vec_load(b + v * LANES);
+            EACH (r, rows) {
+                const vec x = vec_set(adjacent ? a[r] : a[r * a_step]);
+                EACH (v, vecs) sum[r][v] = vec_fma(x, row[v], sum[r][v]);
+            }
+            a += adjacent ? a_step : 1;
+            b += b_row;
+        }
         if (chunk)
             EACH (r, rows)
                 EACH (v, vecs) sum[r][v] = vec_add(total[r][v], sum[r][v]);
@@ -59,11 +79,30 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
     case rows:                                                                                     \
         multiply(rows, vecs, adjacent, depth, a, a_step, b, b_row, c, c_row, how);                 \
         break;
+#if TILE_ROWS == 14
+#define MORE_ROWS(vecs, adjacent)                                                                  \
+    ROWS_CASE(7, vecs, adjacent)                                                                   \
+    ROWS_CASE(8, vecs, adjacent)                                                                   \
+    ROWS_CASE(9, vecs, adjacent)                                                                   \
+    ROWS_CASE(10, vecs, adjacent)                                                                  \
+    ROWS_CASE(11, vecs, adjacent)                                                                  \
+    ROWS_CASE(12, vecs, adjacent)                                                                  \
+    ROWS_CASE(13, vecs, adjacent)                                                                  \
+    ROWS_CASE(14, vecs, adjacent)
+#else
+#define MORE_ROWS(vecs, adjacent)
+#endif
 #define TILE(name, vecs, adjacent)                                                                 \
     static void name(int rows, int64_t depth, const float *a, int64_t a_step, const float *b,      \
                      int64_t b_row, float *c, int64_t c_row, const nacre_gemm_finish *how) {       \
         switch (rows) {                                                                            \
-            TILE_CASES(ROWS_CASE, vecs, adjacent)                                                  \
+            ROWS_CASE(1, vecs, adjacent)                                                           \
+            ROWS_CASE(2, vecs, adjacent)                                                           \
+            ROWS_CASE(3, vecs, adjacent)                                                           \
+            ROWS_CASE(4, vecs, adjacent)                                                           \
+            ROWS_CASE(5, vecs, adjacent)                                                           \
+            ROWS_CASE(6, vecs, adjacent)                                                           \
+            MORE_ROWS(vecs, adjacent)                                                              \
         default:                                                                                   \
             break;                                                                                 \
         }                                                                                          \
