@@ -78,7 +78,8 @@ stage_release() {
 # The data sets are gzipped, which this build does not read: the tests draw digits or skip.
 stage_minimal() { build minimal && (unset NACRE_DATA && suite minimal -E '^cli/bench$'); }
 stage_clang() { build clang && suite clang -E '^cli/bench$'; }
-stage_asan() { build asan && (export NACRE_TESTS_QUICK=1 && suite asan); }
+# The examples run nothing that the tests do not.
+stage_asan() { build asan && (export NACRE_TESTS_QUICK=1 && suite asan -LE '^example$'); }
 
 stage_tsan() {
     build tsan || return 1
@@ -100,7 +101,6 @@ stage_tsan() {
 stage_coverage() {
     build coverage || return 1
     find build/coverage -name '*.gcda' -exec rm {} +
-    # The examples run nothing that the tests do not.
     (export NACRE_TESTS_QUICK=1 && suite coverage -LE '^example$') || return 1
     scripts/coverage build/coverage || return 1
     note "$(sed -n 's/^lines: \([0-9.]*%\).*/\1 of the lines/p' "$results/coverage.log")"
@@ -115,9 +115,9 @@ stage_neon() {
         note 'no cmocka for Arm'
         return 77
     fi
-    # The program, the examples and runs on the real data take many minutes when emulated, and drive the same
+    # The program, the examples, the large networks and runs on the real data take many minutes when emulated, and drive the same
     # library as the tests that stay.
-    build neon && (unset NACRE_DATA && suite neon -LE '^(cli|example)$')
+    build neon && (unset NACRE_DATA && suite neon -LE '^(cli|example)$' -E '^train/models$')
 }
 
 stage_tidy() { scripts/check-tidy "$jobs"; }
