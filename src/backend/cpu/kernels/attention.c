@@ -4,13 +4,9 @@
 #include "backend/cpu/kernels.h"
 #include "math.h"
 #include "sum.h"
+#include "tile.h"
 #include "transpose.h"
 
-#if NACRE_LEVEL_AVX512
-#define TILE_ROWS 14
-#else
-#define TILE_ROWS 6
-#endif
 #define TILE_VECS 2
 #define KEYS NACRE_ATTENTION_KEYS
 
@@ -47,32 +43,13 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
     case rows:                                                                                     \
         multiply(rows, vecs, adjacent, depth, a, a_step, b, b_row, c, c_row, add);                 \
         break;
-#if TILE_ROWS == 14
-#define MORE_ROWS(vecs, adjacent)                                                                  \
-    ROWS_CASE(7, vecs, adjacent)                                                                   \
-    ROWS_CASE(8, vecs, adjacent)                                                                   \
-    ROWS_CASE(9, vecs, adjacent)                                                                   \
-    ROWS_CASE(10, vecs, adjacent)                                                                  \
-    ROWS_CASE(11, vecs, adjacent)                                                                  \
-    ROWS_CASE(12, vecs, adjacent)                                                                  \
-    ROWS_CASE(13, vecs, adjacent)                                                                  \
-    ROWS_CASE(14, vecs, adjacent)
-#else
-#define MORE_ROWS(vecs, adjacent)
-#endif
 typedef void tile_function(int64_t rows, int64_t depth, const float *a, int64_t a_step,
                            const float *b, int64_t b_row, float *c, int64_t c_row, bool add);
 #define TILE(name, vecs, adjacent)                                                                 \
     static void name(int64_t rows, int64_t depth, const float *a, int64_t a_step, const float *b,  \
                      int64_t b_row, float *c, int64_t c_row, bool add) {                           \
         switch (rows) {                                                                            \
-            ROWS_CASE(1, vecs, adjacent)                                                           \
-            ROWS_CASE(2, vecs, adjacent)                                                           \
-            ROWS_CASE(3, vecs, adjacent)                                                           \
-            ROWS_CASE(4, vecs, adjacent)                                                           \
-            ROWS_CASE(5, vecs, adjacent)                                                           \
-            ROWS_CASE(6, vecs, adjacent)                                                           \
-            MORE_ROWS(vecs, adjacent)                                                              \
+            TILE_CASES(ROWS_CASE, vecs, adjacent)                                                  \
         default:                                                                                   \
             break;                                                                                 \
         }                                                                                          \

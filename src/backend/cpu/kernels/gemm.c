@@ -2,17 +2,11 @@
 #include "backend/cpu/kernels.h"
 #include "simd.h"
 #include "sum.h"
+#include "tile.h"
 
-/* Rows x vectors of a tile: the accumulators, one row of B and one broadcast element fill the registers
-   (32 of 512 or 128 bits; 16 of 256 or 128). */
-#if NACRE_LEVEL_AVX512
-#define TILE_ROWS 14
-#define TILE_VECS 2
-#elif NACRE_LEVEL_NEON
-#define TILE_ROWS 6
+#if NACRE_LEVEL_NEON
 #define TILE_VECS 4
 #else
-#define TILE_ROWS 6
 #define TILE_VECS 2
 #endif
 #define NARROW_VECS (TILE_VECS / 2)
@@ -79,30 +73,11 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
     case rows:                                                                                     \
         multiply(rows, vecs, adjacent, depth, a, a_step, b, b_row, c, c_row, how);                 \
         break;
-#if TILE_ROWS == 14
-#define MORE_ROWS(vecs, adjacent)                                                                  \
-    ROWS_CASE(7, vecs, adjacent)                                                                   \
-    ROWS_CASE(8, vecs, adjacent)                                                                   \
-    ROWS_CASE(9, vecs, adjacent)                                                                   \
-    ROWS_CASE(10, vecs, adjacent)                                                                  \
-    ROWS_CASE(11, vecs, adjacent)                                                                  \
-    ROWS_CASE(12, vecs, adjacent)                                                                  \
-    ROWS_CASE(13, vecs, adjacent)                                                                  \
-    ROWS_CASE(14, vecs, adjacent)
-#else
-#define MORE_ROWS(vecs, adjacent)
-#endif
 #define TILE(name, vecs, adjacent)                                                                 \
     static void name(int rows, int64_t depth, const float *a, int64_t a_step, const float *b,      \
                      int64_t b_row, float *c, int64_t c_row, const nacre_gemm_finish *how) {       \
         switch (rows) {                                                                            \
-            ROWS_CASE(1, vecs, adjacent)                                                           \
-            ROWS_CASE(2, vecs, adjacent)                                                           \
-            ROWS_CASE(3, vecs, adjacent)                                                           \
-            ROWS_CASE(4, vecs, adjacent)                                                           \
-            ROWS_CASE(5, vecs, adjacent)                                                           \
-            ROWS_CASE(6, vecs, adjacent)                                                           \
-            MORE_ROWS(vecs, adjacent)                                                              \
+            TILE_CASES(ROWS_CASE, vecs, adjacent)                                                  \
         default:                                                                                   \
             break;                                                                                 \
         }                                                                                          \
