@@ -9,8 +9,6 @@
 
 /* Multiply-adds that make a task: about 2 us. */
 #define TASK_WORK ((int64_t)1 << 18)
-/* Taps of one axis, at most: a larger window goes to the reference. */
-enum { MOST_TAPS = 64 };
 /* Pixels of a plain row at once. */
 enum { PLAIN_PIXELS = 64 };
 
@@ -42,7 +40,7 @@ typedef struct nacre_conv_segment segment;
 struct nacre_conv_segment {
     int64_t first, pixels;
     int taps;
-    nacre_conv_tap tap[MOST_TAPS];
+    nacre_conv_tap tap[NACRE_CONV_MOST_TAPS];
 };
 
 /* The taps that output `at` of an axis sums; x: of pixels, w: numbers of taps. */
@@ -96,22 +94,13 @@ static void find_segments(sums *s) {
 
 /* ---- packing weights ---- */
 
-typedef struct pack_job {
-    const sums *s;
-    const float *weight;
-    float *out;
-} pack_job;
-
-/* weight is [y channels of all groups][x channels of one][taps]. */
-static void pack_panel(void *context, size_t index) {
-    const pack_job *job = context;
-    const sums *s = job->s;
+void nacre_conv_pack_panel(const nacre_conv_sums *s, const float *weight, size_t index,
+                           float *out) {
     const nacre_conv *c = &s->c;
     int64_t group = (int64_t)index / s->panels, first = (int64_t)index % s->panels * NACRE_LANES;
     int64_t taps = c->row.taps * c->column.taps, per_y = c->x_channels * taps;
     int width = (int)nacre_smaller(NACRE_LANES, s->out_channels - first);
-    float *out = job->out + (int64_t)index * s->panel_floats;
-    const float *from = job->weight + group * c->y_channels * per_y;
+    const float *from = weight + group * c->y_channels * per_y;
     if (!s->backward) {
         c->level->pack->panel(per_y, width, NACRE_LANES, from + first * per_y, 1, per_y, out);
         return;
@@ -121,10 +110,22 @@ static void pack_panel(void *context, size_t index) {
                               out + y * taps * NACRE_LANES);
 }
 
-void nacre_conv_pack(const nacre_conv_sums *s, const float *weight, float *out) {
-    pack_job pack = {.s = s, .weight = weight};
-    pack.out = out;
-    nacre_parallel((size_t)(s->c.groups * s->panels), pack_panel, &pack);
+typedef struct pack_job {
+    const sums *s;
+    const float *weight;
+    float *out;
+} pack_job;
+
+static void pack_task(void *context, size_t index) {
+    const pack_job *job = context;
+    nacre_conv_pack_panel(job->s, job->weight, index,
+                          job->out + (int64_t)index * job->s->panel_floats);
+}
+
+static void pack(const sums *s, const float *weight, float *out) {
+    pack_job job = {.s = s, .weight = weight};
+    job.out = out;
+    nacre_parallel((size_t)(s->c.groups * s->panels), pack_task, &job);
 }
 
 /* ---- summing ---- */
@@ -181,7 +182,7 @@ static void sum_plain(const sums *s, nacre_conv_sum *sum, int64_t group, const f
 /* A row of all channels; item: a block of samples, or one sample. */
 static void sum_row(const sums *s, int64_t item, int64_t row) {
     const nacre_conv *c = &s->c;
-    nacre_conv_tap rows[MOST_TAPS];
+    nacre_conv_tap rows[NACRE_CONV_MOST_TAPS];
     nacre_conv_sum sum = {.channels = s->in_channels,
                           .x_channel = s->in_rows * s->in_columns * s->unit,
                           .w_channel = c->row.taps * c->column.taps * NACRE_LANES,
@@ -265,21 +266,16 @@ static void run_sums(const nacre_plan_op *step, void *scratch) {
     s.weight = packed;
     s.segments = (segment *)(void *)(packed + panels * s.panel_floats);
     find_segments(&s);
-    nacre_conv_pack(&s, step->in[1].data, packed);
+    pack(&s, step->in[1].data, packed);
     int64_t items = s.unit == 1 ? s.c.samples : s.c.blocks;
     nacre_parallel((size_t)(items * nacre_parts(s.out_rows, s.each)), sum_task, &s);
     nacre_conv_finish(&s);
 }
 
-static bool is_plain_f32(const nacre_array *array) {
-    return array->dtype == NACRE_F32 && (array->laned || nacre_cpu_is_plain(array));
-}
-
 bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     bool taken = nacre_conv_is_plain(step) || step->in[0].laned;
     if (!taken) return nacre_cpu_use_reference(step);
-    for (int i = 0; i < step->inputs; i++)
-        if (step->in[i].dtype != NACRE_DTYPE_DEFAULT && !is_plain_f32(&step->in[i])) return false;
+    if (!nacre_cpu_inputs_are_plain(step)) return false;
     sums s = nacre_conv_sums_of(step);
     if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
     size_t scratch = (size_t)(s.c.groups * s.panels * s.panel_floats) * sizeof(float) +
@@ -291,6 +287,6 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
 bool nacre_conv_is_plain(const nacre_plan_op *step) {
     if (step->op != &nacre_op_conv2d || step->in[0].dtype != NACRE_F32) return false;
     sums s = nacre_conv_sums_of(step);
-    return s.c.samples <= NACRE_CONV_FEW && s.c.row.taps <= MOST_TAPS &&
-           s.c.column.taps <= MOST_TAPS && !nacre_winograd_suits(&s);
+    return s.c.samples <= NACRE_CONV_FEW && s.c.row.taps <= NACRE_CONV_MOST_TAPS &&
+           s.c.column.taps <= NACRE_CONV_MOST_TAPS && !nacre_winograd_suits(&s);
 }

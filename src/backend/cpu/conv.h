@@ -4,6 +4,9 @@
 
 #include "backend/cpu/cpu.h"
 
+/* Taps of one axis, at most: a larger window goes to the reference. */
+enum { NACRE_CONV_MOST_TAPS = 64 };
+
 /* One axis: extents of the larger side (x) and of the smaller one (y), and the window between them: element
    y meets x = y * stride - padding + tap * dilation. */
 typedef struct nacre_conv_axis {
@@ -46,8 +49,8 @@ void nacre_conv_finish(const nacre_conv_sums *s);
 enum { NACRE_CONV_FEW = 4 };
 bool nacre_conv_is_plain(const nacre_plan_op *step);
 
-/* weight [y channels][x channels of a group][taps] to panels. */
-void nacre_conv_pack(const nacre_conv_sums *s, const float *weight, float *out);
+/* Panel `index` of weight, which is [y channels of all groups][x channels of one][taps]. */
+void nacre_conv_pack_panel(const nacre_conv_sums *s, const float *weight, size_t index, float *out);
 
 /* Is Winograd's algorithm the faster way? From everything but the number of samples. */
 bool nacre_winograd_suits(const nacre_conv_sums *s);

@@ -10,9 +10,7 @@ enum {
     MANY_TASKS = 16, /* enough to share: then the blocks need no parts */
     PARTS = 4,       /* of the blocks: each sums its own, then they are added in order */
     MOST_SUMS = 512, /* of one task: 32 KiB */
-    MOST_LINE_TAPS = 64,
-    MOST_OUTS = 8,
-    MOST_ROW = 5, /* taps of a kernel row under one tile */
+    MOST_ROW = 5,    /* taps of a kernel row under one tile */
     POINTWISE_TAPS = 24,
     MOST_RUN = 3, /* channels side by side where the window is one pixel */
 };
@@ -29,7 +27,7 @@ typedef struct stretch {
 
 /* An axis as stretches; the first and the last tap inside each move at most once a tap. */
 typedef struct stretches {
-    stretch item[2 * MOST_LINE_TAPS + 1];
+    stretch item[2 * NACRE_CONV_MOST_TAPS + 1];
     int count;
 } stretches;
 
@@ -61,7 +59,7 @@ typedef struct task {
     const float *x, *dy; /* of the group and first block at hand */
     int64_t images;      /* blocks at hand */
     float acc[MOST_SUMS * NACRE_LANES];
-    float acc_bias[MOST_OUTS * NACRE_LANES];
+    float acc_bias[NACRE_CONV_OUTS * NACRE_LANES];
 } task;
 
 /* A tile's taps: rows and columns of the kernel, or channels beside each other; acc: of the first one. */
@@ -230,7 +228,7 @@ static void join(task *t, int samples) {
     const nacre_conv *c = &w->c;
     int64_t all = c->x_channels * c->row.taps * c->column.taps;
     int64_t from = first_tap(w, t->first_line), taps = task_taps(t);
-    float sums[MOST_SUMS] = {0}, bias[MOST_OUTS] = {0};
+    float sums[MOST_SUMS] = {0}, bias[NACRE_CONV_OUTS] = {0};
     c->level->conv->join_lanes(taps * t->outs, samples, t->acc, sums);
     float *part = t->part ? w->scratch + (t->part - 1) * (w->weight_floats + w->bias_floats) : NULL;
     float *dweight = part ? part : w->dweight, *dbias = part ? part + w->weight_floats : w->dbias;

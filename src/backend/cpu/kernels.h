@@ -259,7 +259,8 @@ typedef struct nacre_conv_products {
     const int64_t *tap, *slot;
 } nacre_conv_products;
 
-enum { NACRE_CONV_TAPS = 9 }; /* of one call of products, at most */
+/* Of one call of products, at most. */
+enum { NACRE_CONV_TAPS = 9, NACRE_CONV_OUTS = 8 };
 
 typedef struct nacre_conv_kernels {
     int outs;                         /* channels of one call of sum, at most */

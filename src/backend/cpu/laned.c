@@ -5,13 +5,11 @@
 
 /* Pixels that make a task. */
 #define TASK_PIXELS ((int64_t)512)
-/* The longest window of the convolution kernels. */
-enum { MOST_TAPS = 64 };
 
 static bool fits_conv(const nacre_plan_op *step) {
     bool products = step->op == &nacre_op_conv2d_backward_weight;
     const nacre_shape *weight = products ? &step->out[0].shape : &step->in[1].shape;
-    return weight->dims[2] <= MOST_TAPS && weight->dims[3] <= MOST_TAPS;
+    return weight->dims[2] <= NACRE_CONV_MOST_TAPS && weight->dims[3] <= NACRE_CONV_MOST_TAPS;
 }
 
 unsigned nacre_cpu_laned(const nacre_plan_op *step) {

@@ -18,7 +18,8 @@ enum {
 
 typedef struct winograd_job {
     nacre_conv_sums s;
-    const float *packed;
+    const float *weight;
+    float *packed;     /* its panels */
     float *weights;    /* [panel][product][in channel][16 outs] */
     float *pixels;     /* of each slot: [product][in channel][tile][16] */
     int64_t top, left; /* padding as seen from the outputs */
@@ -40,9 +41,11 @@ static int64_t product_floats(const winograd_job *j) {
 
 static void weights_task(void *context, size_t panel) {
     const winograd_job *j = context;
-    j->s.c.level->winograd->weights(
-        j->s.in_channels, j->s.backward, j->packed + (int64_t)panel * j->s.panel_floats,
-        j->weights + (int64_t)panel * PRODUCTS * product_floats(j), product_floats(j));
+    float *packed = j->packed + (int64_t)panel * j->s.panel_floats;
+    nacre_conv_pack_panel(&j->s, j->weight, panel, packed);
+    j->s.c.level->winograd->weights(j->s.in_channels, j->s.backward, packed,
+                                    j->weights + (int64_t)panel * PRODUCTS * product_floats(j),
+                                    product_floats(j));
 }
 
 /* ---- a chunk of tiles ---- */
@@ -170,11 +173,10 @@ static void run_winograd(const nacre_plan_op *step, void *scratch) {
     nacre_conv_sums s = nacre_conv_sums_of(step);
     winograd_job j = job_of(&s);
     if (nacre_shape_numel(&step->out[0].shape) == 0) return;
-    float *packed = scratch;
-    j.packed = packed;
-    j.weights = packed + packed_floats(&j);
+    j.weight = step->in[1].data;
+    j.packed = scratch;
+    j.weights = j.packed + packed_floats(&j);
     j.pixels = j.weights + weights_floats(&j);
-    nacre_conv_pack(&s, step->in[1].data, packed);
     nacre_parallel((size_t)s.panels, weights_task, &j);
     nacre_parallel((size_t)j.slots, slot_task, &j);
     nacre_conv_finish(&s);

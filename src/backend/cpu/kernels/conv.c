@@ -7,12 +7,13 @@
 /* Accumulators, one pixel of each column and one broadcast weight fill the registers. */
 #if NACRE_LEVEL_AVX512 || NACRE_LEVEL_NEON
 #define REGISTERS 28
-#define MOST_OUTS 8
+#define MOST_OUTS 8 /* NACRE_CONV_OUTS, for the preprocessor */
 #else
 #define REGISTERS 13
 #define MOST_OUTS 4
 #endif
 #define MOST_PIXELS 4
+_Static_assert(MOST_OUTS <= NACRE_CONV_OUTS, "tiles have more channels than drivers have room for");
 
 /* ---- outputs ---- */
 
