@@ -116,8 +116,7 @@ static void run_backward(const nacre_plan_op *step, void *scratch) {
 }
 
 bool nacre_cpu_prepare_batch_norm(nacre_plan_op *step) {
-    for (int i = 0; i < step->inputs; i++)
-        if (!step->in[i].laned && !nacre_cpu_is_plain(&step->in[i])) return false;
+    if (!nacre_cpu_inputs_are_plain(step)) return false;
     bool backward = step->op == &nacre_op_batch_norm_backward;
     return nacre_cpu_use(step, backward ? run_backward : run_forward, 0, "laned batch norm");
 }

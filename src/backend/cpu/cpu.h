@@ -53,10 +53,17 @@ static inline int64_t nacre_index_at(const nacre_array *indices, int64_t i) {
 /* Is `op` an f32 element-wise op that groups may hold? */
 bool nacre_cpu_fuses(const nacre_op *op);
 
-/* All present inputs f32 and contiguous? */
 static inline bool nacre_cpu_is_f32(const nacre_array *array) { return array->dtype == NACRE_F32; }
 static inline bool nacre_cpu_is_plain(const nacre_array *array) {
     return nacre_strides_contiguous(&array->shape, array->strides);
+}
+/* Every input that is there laned, or contiguous? */
+static inline bool nacre_cpu_inputs_are_plain(const nacre_plan_op *step) {
+    for (int i = 0; i < step->inputs; i++) {
+        const nacre_array *in = &step->in[i];
+        if (in->dtype != NACRE_DTYPE_DEFAULT && !in->laned && !nacre_cpu_is_plain(in)) return false;
+    }
+    return true;
 }
 
 static inline int64_t nacre_smaller(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -98,8 +98,7 @@ static void run_one_hot(const nacre_plan_op *step, void *scratch) {
 bool nacre_cpu_prepare_rows(nacre_plan_op *step) {
     bool gather = step->op == &nacre_op_gather;
     if (!gather && step->out[0].dtype != NACRE_F32) return nacre_cpu_use_reference(step);
-    for (int i = 0; i < step->inputs; i++)
-        if (!nacre_cpu_is_plain(&step->in[i])) return false;
+    if (!nacre_cpu_inputs_are_plain(step)) return false;
     if (gather) return nacre_cpu_use(step, run_gather, 0, "gather rows");
     if (step->op == &nacre_op_scatter_rows)
         return nacre_cpu_use(step, run_scatter, 0, "scatter rows");

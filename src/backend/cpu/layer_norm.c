@@ -74,9 +74,7 @@ static void run_backward(const nacre_plan_op *step, void *scratch) {
 }
 
 bool nacre_cpu_prepare_layer_norm(nacre_plan_op *step) {
-    for (int i = 0; i < step->inputs; i++)
-        if (step->in[i].dtype != NACRE_DTYPE_DEFAULT && !nacre_cpu_is_plain(&step->in[i]))
-            return false;
+    if (!nacre_cpu_inputs_are_plain(step)) return false;
     if (step->op == &nacre_op_layer_norm)
         return nacre_cpu_use(step, run_forward, 0, "layer norm rows");
     norm_job j = job_of(step);

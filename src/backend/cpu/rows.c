@@ -77,15 +77,8 @@ static void run_softmax(const nacre_plan_op *step, void *scratch) {
     nacre_parallel((size_t)tasks, softmax_task, &j);
 }
 
-static bool inputs_are_plain(const nacre_plan_op *step) {
-    for (int i = 0; i < step->inputs; i++)
-        if (step->in[i].dtype != NACRE_DTYPE_DEFAULT && !nacre_cpu_is_plain(&step->in[i]))
-            return false;
-    return true;
-}
-
 bool nacre_cpu_prepare_softmax(nacre_plan_op *step) {
-    if (!inputs_are_plain(step)) return false;
+    if (!nacre_cpu_inputs_are_plain(step)) return false;
     return nacre_cpu_use(step, run_softmax, 0, "softmax");
 }
 
@@ -170,7 +163,7 @@ static void run_loss_backward(const nacre_plan_op *step, void *scratch) {
 }
 
 bool nacre_cpu_prepare_loss(nacre_plan_op *step) {
-    if (!inputs_are_plain(step)) return false;
+    if (!nacre_cpu_inputs_are_plain(step)) return false;
     if (step->op == &nacre_op_cross_entropy_backward)
         return nacre_cpu_use(step, run_loss_backward, 0, "cross-entropy rows");
     size_t scratch = (size_t)step->in[0].shape.dims[0] * sizeof(float);
