@@ -4,9 +4,26 @@ import os
 import subprocess
 import sys
 
-PEERS = ("jax", "torch", "numpy", "onnxruntime")
-_PACKAGES = {"jax": ["numpy", "jax", "optax"], "torch": ["numpy", "torch"], "numpy": ["numpy"], "onnxruntime": ["numpy", "onnx", "onnxruntime"]}
-_IMPORTS = {"jax": "jax, jax.numpy, optax", "torch": "numpy, torch", "numpy": "numpy", "onnxruntime": "numpy, onnx, onnxruntime"}
+# Of each peer what is installed, and what its script imports, the module with its version first.
+_PACKAGES = {
+    "jax": ["numpy", "jax", "optax"],
+    "torch": ["numpy", "torch"],
+    "numpy": ["numpy"],
+    "numba": ["numpy", "numba"],
+    "tensorflow": ["numpy", "tensorflow"],
+    "mlx": ["numpy", "mlx[cpu]"],
+    "onnxruntime": ["numpy", "onnx", "onnxruntime"],
+}
+_IMPORTS = {
+    "jax": "jax, jax.numpy, optax",
+    "torch": "torch, numpy",
+    "numpy": "numpy",
+    "numba": "numba, numpy",
+    "tensorflow": "tensorflow, numpy",
+    "mlx": "mlx.core, mlx.nn, mlx.optimizers, numpy",
+    "onnxruntime": "onnxruntime, numpy, onnx",
+}
+PEERS = tuple(_PACKAGES)
 # What torch imports. Its own list adds some gigabytes for GPUs on Linux, needed only where the
 # package is linked against them.
 _TORCH_PURE = ["typing_extensions", "filelock", "sympy", "networkx", "jinja2", "fsspec", "numpy"]
@@ -38,7 +55,8 @@ def _run(command):
 
 def _version(python, peer):
     """The peer's version, or None where it cannot be imported."""
-    code = f"import {_IMPORTS[peer]}; print({peer}.__version__)"
+    imports = _IMPORTS[peer]
+    code = f"import {imports}; print({imports.split(',')[0]}.__version__)"
     try:
         done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
     except OSError:

@@ -55,10 +55,19 @@ def pin_to(cpus):
     return lambda: os.sched_setaffinity(0, cpus)
 
 
+_THREAD_VARIABLES = (
+    "NACRE_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
 def process_environment(threads):
     """For Nacre and the peers alike: so many threads, no GPU, no switches left from the shell."""
     environment = {k: v for k, v in os.environ.items() if k not in ("NACRE_EAGER", "NACRE_THREADS")}
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NACRE_THREADS"):
+    for name in _THREAD_VARIABLES:
         environment[name] = str(threads)
     environment["CUDA_VISIBLE_DEVICES"] = ""
     environment["JAX_PLATFORMS"] = "cpu"

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import sample
+import steps
 from report import row
 
 MILLISECONDS_GOAL, MEMORY_GOAL, SIZE_GOAL = 50, 30, 3  # the last two in MB
@@ -12,8 +13,8 @@ MILLISECONDS_GOAL, MEMORY_GOAL, SIZE_GOAL = 50, 30, 3  # the last two in MB
 
 def _first_step(bench, command):
     """From the process's start to its first loss, and its largest resident memory."""
-    steps = ["--steps", "1", "--batch-size", "64"]
-    outcome = bench.run([*command, "mlp", bench.sample("mlp"), *steps])
+    words = ["--steps", "1", "--batch-size", "64"]
+    outcome = bench.run([*command, "mlp", bench.sample("mlp"), *words])
     return {
         "seconds": outcome.times[0],
         "cpu_seconds": outcome.cpu_seconds,
@@ -38,7 +39,7 @@ def _whole_training(bench, number):
 
 
 def start(bench):
-    peers = [peer for peer in bench.peers if peer != "onnxruntime"]
+    peers = [peer for peer in bench.peers if peer not in steps.INFERENCE_ONLY]
     runs = {"nacre": [], "nacre train": [], **{peer: [] for peer in peers}}
     bench.say("process start to the first step")
     for number in range(bench.start_rounds):

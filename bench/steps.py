@@ -20,10 +20,15 @@ CHECK_BATCH = "12"
 LOSS_STEPS, LOSS_TOLERANCE, OUTPUT_TOLERANCE = 5, {"resnet20": 2e-2}, 1e-4
 
 
+# Peers without all workloads, and those without one of training and inference.
+WORKLOADS_OF = {"numpy": ("mlp",), "numba": ("mlp",), "tensorflow": ("mlp", "lenet"), "mlx": ("mlp",)}
+INFERENCE_ONLY, TRAINING_ONLY = ("onnxruntime",), ("numba", "tensorflow", "mlx")
+
+
 def peers_of(bench, workload, infer):
     """The peers that have it; PyTorch compiled is one of its own."""
-    names = [p for p in bench.peers if p != "numpy" or workload == "mlp"]
-    names = [p for p in names if infer or p != "onnxruntime"]
+    names = [p for p in bench.peers if workload in WORKLOADS_OF.get(p, (workload,))]
+    names = [p for p in names if p not in (TRAINING_ONLY if infer else INFERENCE_ONLY)]
     return names + (["torch-compiled"] if bench.compiled and "torch" in names else [])
 
 

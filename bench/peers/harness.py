@@ -41,6 +41,25 @@ def read_sample(path):
     return arrays
 
 
+def channels_last(workload, arrays):
+    """(parameters, running statistics) for peers that want matrices [in, out], filters [h, w, in, out]."""
+    parameters, statistics = {}, {}
+    for name, a in arrays.items():
+        if name in ("x", "y") or name.endswith("num_batches_tracked"):
+            continue
+        if "running_" in name:
+            statistics[name] = a
+            continue
+        if workload == "lenet" and name == "7.weight":  # reads what was flattened from [c, h, w]
+            a = a.reshape(120, 16, 5, 5).transpose(0, 2, 3, 1).reshape(120, 400)
+        if a.ndim == 4:
+            a = a.transpose(2, 3, 1, 0)
+        elif a.ndim == 2 and name not in ("tokens.weight", "positions.weight"):
+            a = a.T
+        parameters[name] = np.ascontiguousarray(a)
+    return parameters, statistics
+
+
 def time_steps(start, seconds):
     """Microseconds of a step, at best and median; start() gives a step at its first weights."""
     times = []

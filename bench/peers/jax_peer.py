@@ -4,11 +4,10 @@ Weights come in the order of axes that is fastest for JAX on a CPU: matrices [in
 [n, h, w, c], filters [h, w, in, out].
 """
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 import harness
@@ -131,35 +130,10 @@ def optimizer_of(workload):
     return optax.adam(1e-3)
 
 
-def arrange(workload, arrays):
-    """(parameters, running statistics) in JAX's order of axes."""
-    parameters, statistics = {}, {}
-    for name, a in arrays.items():
-        if name in ("x", "y") or name.endswith("num_batches_tracked"):
-            continue
-        if "running_" in name:
-            statistics[name] = jnp.array(a)
-            continue
-        if workload == "lenet" and name == "7.weight":  # reads what was flattened from [c, h, w]
-            a = a.reshape(120, 16, 5, 5).transpose(0, 2, 3, 1).reshape(120, 400)
-        if a.ndim == 4:
-            a = a.transpose(2, 3, 1, 0)
-        elif a.ndim == 2 and name not in ("tokens.weight", "positions.weight"):
-            a = a.T
-        parameters[name] = jnp.array(np.ascontiguousarray(a))
-    return parameters, statistics
-
-
-def prepare(options, arrays, x, y):
-    network, optimizer = NETWORKS[options.workload], optimizer_of(options.workload)
-    parameters, statistics = arrange(options.workload, arrays)
-    if options.workload == "mlp":
-        x = x.reshape(len(x), 784)
-    x = jnp.array(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
-    y = jnp.array(y.reshape(-1))
-    if options.infer:
-        forward = jax.jit(lambda p, s, x: network(p, s, x, False)[0])
-        return lambda: forward(parameters, statistics, x).block_until_ready()
+@cache
+def trainer(workload):
+    """Compiled once for each batch, however often a training starts anew."""
+    network, optimizer = NETWORKS[workload], optimizer_of(workload)
 
     @partial(jax.jit, donate_argnums=(0, 1, 2))
     def train(parameters, statistics, state, x, y):
@@ -172,6 +146,22 @@ def prepare(options, arrays, x, y):
         updates, state = optimizer.update(gradients, state, parameters)
         return optax.apply_updates(parameters, updates), new, state, loss
 
+    return train, optimizer
+
+
+def prepare(options, arrays, x, y):
+    parameters, statistics = harness.channels_last(options.workload, arrays)
+    parameters = {name: jnp.array(a) for name, a in parameters.items()}
+    statistics = {name: jnp.array(a) for name, a in statistics.items()}
+    if options.workload == "mlp":
+        x = x.reshape(len(x), 784)
+    x = jnp.array(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
+    y = jnp.array(y.reshape(-1))
+    if options.infer:
+        network = NETWORKS[options.workload]
+        forward = jax.jit(lambda p, s, x: network(p, s, x, False)[0])
+        return lambda: forward(parameters, statistics, x).block_until_ready()
+    train, optimizer = trainer(options.workload)
     state = optimizer.init(parameters)
 
     def step():

@@ -1,7 +1,11 @@
 """The mlp in NumPy, gradients by hand. See harness.py.
 
-Threads are set by OPENBLAS_NUM_THREADS and its like, which bench/run sets.
+Threads are set by OPENBLAS_NUM_THREADS and its like, which bench/run sets. What is no product is a Loops,
+so that numba_peer.py can compile it.
 """
+
+from collections import namedtuple
+from functools import partial
 
 import numpy as np
 
@@ -10,6 +14,9 @@ import harness
 LAYERS = ("1", "3", "5", "7")
 LEARNING_RATE = 1e-3
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+Loops = namedtuple("Loops", "adam bias_relu mask")
 
 
 def adam(parameter, gradient, m, v, step):
@@ -23,13 +30,21 @@ def adam(parameter, gradient, m, v, step):
     parameter -= np.float32(LEARNING_RATE) * m_hat / (np.sqrt(v_hat) + np.float32(EPSILON))
 
 
-def forward(weights, biases, x):
+def bias_relu(z, bias):
+    z += bias
+    np.maximum(z, 0, out=z)
+
+
+def mask(delta, value):
+    delta *= value > 0
+
+
+def forward(loops, weights, biases, x):
     """All layers' inputs, and the logits last."""
     values = [x]
     for weight, bias in zip(weights[:-1], biases[:-1]):
-        z = values[-1] @ weight
-        z += bias
-        values.append(np.maximum(z, 0, out=z))
+        values.append(values[-1] @ weight)
+        loops.bias_relu(values[-1], bias)
     values.append(values[-1] @ weights[-1] + biases[-1])
     return values
 
@@ -46,21 +61,21 @@ def cross_entropy(logits, y):
     return loss, gradient / np.float32(len(y))
 
 
-def prepare(options, arrays, x, y):
+def prepare(loops, options, arrays, x, y):
     if options.workload != "mlp":
-        raise SystemExit("numpy: has the mlp only")
+        raise SystemExit("this peer has the mlp only")
     x = x.reshape(len(x), 784)
     weights = [arrays[n + ".weight"].T.copy() for n in LAYERS]
     biases = [arrays[n + ".bias"].copy() for n in LAYERS]
     if options.infer:
-        return lambda: forward(weights, biases, x)[-1]
+        return lambda: forward(loops, weights, biases, x)[-1]
     state = [(np.zeros_like(p), np.zeros_like(p)) for p in weights + biases]
     steps = 0
 
     def step():
         nonlocal steps
         steps += 1
-        values = forward(weights, biases, x)
+        values = forward(loops, weights, biases, x)
         loss, delta = cross_entropy(values[-1], y)
         gradients = [None] * (2 * len(weights))
         for i in reversed(range(len(weights))):
@@ -68,13 +83,13 @@ def prepare(options, arrays, x, y):
             gradients[len(weights) + i] = delta.sum(0)
             if i:
                 delta = delta @ weights[i].T
-                delta *= values[i] > 0
+                loops.mask(delta, values[i])
         for parameter, gradient, (m, v) in zip(weights + biases, gradients, state):
-            adam(parameter, gradient, m, v, steps)
+            loops.adam(parameter, gradient, m, v, steps)
         return loss
 
     return step
 
 
 if __name__ == "__main__":
-    harness.main(prepare, np.__version__)
+    harness.main(partial(prepare, Loops(adam, bias_relu, mask)), np.__version__)

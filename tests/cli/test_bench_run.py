@@ -68,6 +68,18 @@ class BenchRun(harness.ProgramTest):
         with open(drawn[2], encoding="utf-8") as file:
             self.assertIn("b^1.00", file.read())
 
+    def test_every_peer_has_a_script_and_known_workloads(self):
+        import environment
+        import steps
+        scripts = os.listdir(os.path.join(FOLDER, "peers"))
+        for peer in environment.PEERS:
+            self.assertIn(f"{peer}_peer.py", scripts)
+        for peer, workloads in steps.WORKLOADS_OF.items():
+            self.assertIn(peer, environment.PEERS)
+            self.assertLessEqual(set(workloads), set(steps.BATCHES))
+        for peer in (*steps.INFERENCE_ONLY, *steps.TRAINING_ONLY):
+            self.assertIn(peer, environment.PEERS)
+
     def test_the_file_that_all_peers_read_starts_them_equally(self):
         losses = os.path.join(os.path.dirname(harness.PROGRAM), "bench", "losses")
         if not os.path.exists(losses):
