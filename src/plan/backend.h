@@ -3,6 +3,7 @@
 #define NACRE_PLAN_BACKEND_H
 
 #include "record/op.h"
+#include "tensor/storage.h"
 
 /* A fused chain of element-wise ops on f32, run tile by tile: registers of one tile each. Instruction i writes
    register arguments + i; registers below `arguments` are the loaded inputs. */
@@ -43,6 +44,10 @@ typedef struct nacre_plan_op {
        are none, and it is worked out anew. */
     size_t state_bytes;
     void *state;
+    /* NACRE_READS_IN bits: the inputs that no evaluation of this plan changes. Of one of them the step may keep a form of
+       its own (nacre_storage_form): prepare sets `keeps` to its bit, and run finds its storage in `keeper`. */
+    unsigned constant, keeps;
+    nacre_storage *keeper;
 } nacre_plan_op;
 
 typedef struct nacre_backend_table {

@@ -114,6 +114,11 @@ typedef struct nacre_plan {
     int value_capacity, step_capacity;
     plan_view *views;
     int view_count;
+    struct plan_keeper {
+        nacre_plan_op *call;
+        int leaf; /* whose storage keeps a form for it */
+    } * keepers;
+    int keeper_count;
     int first_effect; /* first step that writes a variable; step_count: none */
     plan_slot *slots;
     int slot_count;

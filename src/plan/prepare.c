@@ -47,6 +47,28 @@ static void set_laned(const nacre_plan *plan, nacre_array *array, int id,
         array->strides[i + lead] = value->shape.dims[i] == 1 ? 0 : value->strides[i];
 }
 
+/* Does a root overwrite this leaf? */
+static bool is_overwritten(const nacre_plan *plan, int leaf) {
+    for (int r = 0; r < plan->root_count; r++) {
+        if (plan->root_leaf[r] == leaf) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned constant_inputs(const nacre_plan *plan, const plan_step *step) {
+    unsigned bits = 0;
+    for (int i = 0; i < step->inputs; i++) {
+        const plan_value *value = step->in[i] < 0 ? NULL : &plan->values[step->in[i]];
+        if (value && !value->slot_view && plan->values[value->base].place == PLACE_LEAF &&
+            !is_overwritten(plan, value->base)) {
+            bits |= NACRE_READS_IN(i);
+        }
+    }
+    return bits;
+}
+
 static bool make_call(nacre_plan *plan, plan_step *step) {
     nacre_plan_op *call = nacre_plan_alloc(plan, 1, sizeof *call);
     if (!call) {
@@ -77,6 +99,7 @@ static bool make_call(nacre_plan *plan, plan_step *step) {
         set_array(plan, &call->out[i], step->out[i], NULL);
     }
     step->call = call;
+    call->constant = constant_inputs(plan, step);
     return true;
 }
 
@@ -152,6 +175,23 @@ static void note_check(const nacre_plan *plan, plan_step *step) {
     step->check = from_outside ? CHECK_FIRST : CHECK_LATE;
 }
 
+static bool note_keepers(nacre_plan *plan) {
+    plan->keepers = nacre_plan_alloc(plan, (size_t)plan->step_count, sizeof *plan->keepers);
+    if (!plan->keepers) {
+        return false;
+    }
+    for (int s = 0; s < plan->step_count; s++) {
+        const plan_step *step = &plan->steps[s];
+        for (int i = 0; i < step->inputs; i++) {
+            if (step->call->keeps == NACRE_READS_IN(i)) {
+                const plan_value *base = &plan->values[plan->values[step->in[i]].base];
+                plan->keepers[plan->keeper_count++] = (struct plan_keeper){step->call, base->index};
+            }
+        }
+    }
+    return true;
+}
+
 bool nacre_plan_prepare(nacre_plan *plan) {
     plan_step *old = plan->steps;
     int count = plan->step_count;
@@ -173,5 +213,5 @@ bool nacre_plan_prepare(nacre_plan *plan) {
         }
         note_check(plan, &plan->steps[plan->step_count - 1]);
     }
-    return true;
+    return note_keepers(plan);
 }

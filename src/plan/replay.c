@@ -81,9 +81,17 @@ static bool has_moved(const nacre_plan *plan, const plan_step *step) {
     return moved;
 }
 
+static void find_keepers(nacre_plan *plan, const nacre_work *work) {
+    for (int i = 0; i < plan->keeper_count; i++) {
+        const nacre_value *leaf = work->leaves.items[plan->keepers[i].leaf];
+        plan->keepers[i].call->keeper = leaf->storage;
+    }
+}
+
 void nacre_replay_bind(nacre_plan *plan, nacre_planner *planner) {
     refresh_slots(plan, &planner->work);
     refresh_views(plan);
+    find_keepers(plan, &planner->work);
     if (!find_bases(plan, planner) && plan->view_count == 0) {
         return;
     }

@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "base/memory.h"
 
+#include <string.h>
+
 /* Whole cache lines: kernels may load (never store) past the last element of a row's tail. */
 static bool padded_size(size_t bytes, size_t *out) {
     if (!nacre_size_add(bytes, 63, out)) {
@@ -12,6 +14,63 @@ static bool padded_size(size_t bytes, size_t *out) {
     *out = *out ? *out : 64;
     return true;
 }
+
+/* ---- the form ---- */
+
+enum { FORM_NONE, FORM_FILLING, FORM_READY };
+
+static void free_form(nacre_form *form) {
+    size_t padded;
+    if (form->data && padded_size(form->bytes, &padded)) {
+        nacre_pool_give(form->data, padded);
+    }
+    form->data = NULL;
+}
+
+static bool reserve_form(nacre_form *form, size_t bytes) {
+    size_t padded;
+    if (form->data && form->bytes == bytes) {
+        return true;
+    }
+    free_form(form);
+    if (padded_size(bytes, &padded)) {
+        form->data = nacre_pool_take(padded);
+    }
+    form->bytes = bytes;
+    return form->data != NULL;
+}
+
+void *nacre_storage_form(nacre_storage *storage, const nacre_form_key *key, size_t bytes,
+                         bool *fill) {
+    nacre_form *form = &storage->form;
+    *fill = false;
+    int state = atomic_load_explicit(&form->state, memory_order_acquire);
+    if (state == FORM_READY && form->version == storage->version) {
+        bool same = memcmp(&form->key, key, sizeof *key) == 0 && form->bytes == bytes;
+        return same ? form->data : NULL;
+    }
+    if (state == FORM_FILLING ||
+        !atomic_compare_exchange_strong_explicit(&form->state, &state, FORM_FILLING,
+                                                 memory_order_acquire, memory_order_relaxed)) {
+        return NULL;
+    }
+    bool again = form->last_version == storage->version;
+    form->last_version = storage->version;
+    if (!again || !reserve_form(form, bytes)) {
+        atomic_store_explicit(&form->state, FORM_NONE, memory_order_release);
+        return NULL;
+    }
+    form->key = *key;
+    form->version = storage->version;
+    *fill = true;
+    return form->data;
+}
+
+void nacre_storage_form_filled(nacre_storage *storage) {
+    atomic_store_explicit(&storage->form.state, FORM_READY, memory_order_release);
+}
+
+/* ---- the contents ---- */
 
 nacre_storage *nacre_storage_new(size_t bytes) {
     size_t padded;
@@ -47,5 +106,6 @@ void nacre_storage_release(nacre_storage *storage) {
     if (padded_size(storage->bytes, &padded)) {
         nacre_pool_give(storage->data, padded);
     }
+    free_form(&storage->form);
     nacre_pool_give(storage, sizeof *storage);
 }

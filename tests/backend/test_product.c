@@ -46,6 +46,33 @@ static void check(const nacre_array *a, const nacre_array *b, const nacre_array 
     }
 }
 
+/* B in a storage that keeps its panels: the first run packs for itself, the second fills them, the third reads them. */
+static void check_kept(const nacre_array *a, const nacre_array *b, const nacre_array *out) {
+    size_t bytes = (size_t)nacre_shape_numel(&b->shape) * sizeof(float);
+    nacre_storage *storage = nacre_storage_new(bytes);
+    assert_non_null(storage);
+    memcpy(storage->data, b->data, bytes);
+    for (int run = 0; run < 3; run++) {
+        nacre_plan_op step = kit_step(&nacre_op_matmul, NULL);
+        step.inputs = 2;
+        step.outputs = 1;
+        step.in[0] = *a;
+        step.in[1] = *b;
+        step.in[1].data = storage->data;
+        step.out[0] = kit_array(NACRE_F32, out->shape);
+        step.constant = NACRE_READS_IN(1);
+        assert_true(nacre_backend_cpu.prepare(&step));
+        if (step.keeps) step.keeper = storage;
+        void *scratch = kit_new(step.scratch);
+        step.run(&step, scratch);
+        bool kept = storage->form.data != NULL;
+        assert_true(kept == (step.keeps && run > 0));
+        assert_true(kit_same_bits(step.out[0].data, out->data,
+                                  (size_t)nacre_shape_numel(&out->shape) * sizeof(float)));
+    }
+    nacre_storage_release(storage);
+}
+
 /* layout bit 0: a transposed; bit 1: b transposed. */
 static void check_size(int64_t m, int64_t n, int64_t k, int layout) {
     nacre_array a = layout & 1 ? kit_transposed(kit_random_f32(NACRE_SHAPE(k, m)))
@@ -54,6 +81,7 @@ static void check_size(int64_t m, int64_t n, int64_t k, int layout) {
                                : kit_random_f32(NACRE_SHAPE(k, n));
     nacre_array c = multiply(a, b);
     check(&a, &b, &c);
+    if (layout & 2) check_kept(&a, &b, &c);
     kit_end();
 }
 

@@ -10,6 +10,9 @@
 /* The level a step was prepared for. */
 const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step);
 
+/* Kinds of nacre_form_key, the first word. */
+enum { NACRE_FORM_PANELS = 1, NACRE_FORM_CONV, NACRE_FORM_WINOGRAD };
+
 typedef void nacre_cpu_run(const nacre_plan_op *step, void *scratch);
 
 /* Sets the step's kernel. Always true: for `return nacre_cpu_use(...)`. */

@@ -41,6 +41,11 @@ typedef struct nacre_gemm_kernels {
     int columns; /* of a panel of B */
     int narrow;  /* of the last panel where no more are left */
     nacre_gemm_tile *strided, *adjacent, *strided_narrow, *adjacent_narrow;
+    /* Few rows of A, rows <= thin_rows, by `columns` of B in packed panels one behind the other, the last of them
+       narrow where `columns` ends so: for rows that tiles of one panel would leave waiting for each fma. */
+    int thin_rows;
+    void (*thin)(int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
+                 const float *panels, float *c, int64_t c_row);
     /* The same for tiles that lie elsewhere first: from one (rows of `columns` or `narrow` floats, c_row apart) to the output:
        out = c + bias (bias may be NULL), then max(out, 0) if relu; out = y > 0 ? c : 0. y may be out. */
     void (*finish_bias)(int rows, int width, const float *c, int64_t c_row, const float *bias,

@@ -24,5 +24,7 @@ int64_t nacre_product_b(const nacre_product *p, int64_t i);
 /* Runs and scratch of the three kinds; product_f32.c, product_other.c. */
 nacre_cpu_run nacre_product_run_f32, nacre_product_run_f64, nacre_product_run_dot;
 size_t nacre_product_scratch_f32(const nacre_plan_op *step), nacre_product_state_f32(void);
+/* Is B constant, and its panels worth keeping? */
+bool nacre_product_keeps_f32(const nacre_plan_op *step);
 
 #endif

@@ -34,7 +34,8 @@ typedef enum finish {
 typedef struct job {
     const nacre_cpu_level *level;
     nacre_product p;
-    bool thin;       /* no packing at all */
+    bool kept;       /* B's panels are the storage's own form: see keeps_panels */
+    bool thin;       /* so few rows that they share loads of B instead of B sharing theirs */
     bool turned;     /* p computes the transposed output: see turns */
     int64_t out_row; /* floats from one row of the output to the next */
     /* geometry */
@@ -94,7 +95,7 @@ static void plan_rounds(job *j) {
     int64_t bytes = (j->a_floats + j->b_floats) * (int64_t)sizeof(float);
     j->round_panels = j->panels;
     j->round_batches = nacre_smaller(p->batches, nacre_larger(1, ROUND_BYTES / (bytes + 1)));
-    if (bytes > ROUND_BYTES && j->pack_b) {
+    if (bytes > ROUND_BYTES && j->pack_b && !j->kept) {
         int64_t panel_bytes = panel_floats * (int64_t)sizeof(float) + 1;
         j->round_panels = nacre_smaller(j->panels, nacre_larger(1, ROUND_BYTES / panel_bytes));
         j->b_floats = j->round_panels * panel_floats;
@@ -110,7 +111,7 @@ static void plan_tasks(job *j) {
     /* An even number of tasks, for the usual even number of threads. */
     if (j->parts > 1 && j->parts % 2 && j->panels % 2) j->parts += j->parts < tiles ? 1 : -1;
     j->task_panels = j->parts > 1 ? 1 : nacre_larger(1, TASK_WORK / (work * tiles));
-    j->pack_in_task = j->pack_b && !j->pack_a && (!j->shared_b || j->p.batches == 1) &&
+    j->pack_in_task = j->pack_b && !j->pack_a && !j->kept && (!j->shared_b || j->p.batches == 1) &&
                       j->p.m <= WHOLE_ROWS && j->panels * j->p.batches >= WHOLE_PANELS;
     if (j->pack_in_task) j->sweeps = j->parts = j->task_panels = 1;
 }
@@ -145,12 +146,19 @@ static nacre_product turn(const nacre_product *p) {
     return t;
 }
 
+/* May the panels of a constant B be kept? Where B would be packed by each run, or turned in registers. */
+static bool keeps_panels(const nacre_plan_op *step, const nacre_product *p) {
+    return step->constant & NACRE_READS_IN(1) && p->batches == 1 && p->b_column != 1 &&
+           (p->a_k == 1 || p->a_row == 1) && p->m > 0 && p->n > 0 && p->k > 0;
+}
+
 /* From shapes and strides only. */
-static void plan(job *j, const nacre_cpu_level *level, const nacre_product *straight) {
+static void plan(job *j, const nacre_cpu_level *level, const nacre_product *straight, bool kept) {
     const nacre_gemm_kernels *gemm = level->gemm;
-    *j = (job){.level = level, .p = *straight, .out_row = straight->n};
-    j->thin = is_thin(level, straight);
-    j->turned = !j->thin && turns(gemm, straight);
+    *j = (job){.level = level, .p = *straight, .out_row = straight->n, .kept = kept};
+    j->thin =
+        kept ? straight->m <= gemm->thin_rows && straight->a_k == 1 : is_thin(level, straight);
+    j->turned = !kept && !j->thin && turns(gemm, straight);
     if (j->turned) j->p = turn(straight);
     const nacre_product *p = &j->p;
     j->tiles = nacre_larger(1, nacre_parts(p->m, gemm->rows));
@@ -174,7 +182,7 @@ size_t nacre_product_scratch_f32(const nacre_plan_op *step) {
     nacre_product p = nacre_product_of(step);
     const nacre_cpu_level *level = nacre_cpu_level_of(step);
     if (is_thin(level, &p)) return 0;
-    plan(&j, level, &p);
+    plan(&j, level, &p, false);
     int64_t floats = j.a_floats * j.round_batches;
     floats += j.b_floats * (j.shared_b ? 1 : j.round_batches);
     return (size_t)floats * sizeof(float);
@@ -358,16 +366,16 @@ static void run_rounds(job *j) {
         j->batches = nacre_smaller(j->round_batches, j->p.batches - j->batch);
         for (j->panel = 0; j->panel < j->panels; j->panel += j->round_panels) {
             j->panel_count = nacre_smaller(j->round_panels, j->panels - j->panel);
-            pack_round(j);
+            if (!j->kept) pack_round(j);
             int64_t tasks = j->batches * j->sweeps * panel_parts(j) * j->parts;
             nacre_parallel((size_t)tasks, compute_task, j);
         }
     }
 }
 
-/* ---- thin products: no packing, a task is a run of columns ---- */
+/* ---- thin products: a task is a run of columns, B as it lies or kept panels ---- */
 
-enum { THIN_COLUMNS = 64 };
+enum { THIN_COLUMNS = 64, THIN_PANELS = 4 };
 
 static void thin_task(void *context, size_t index) {
     const job *j = context;
@@ -382,6 +390,22 @@ static void thin_task(void *context, size_t index) {
     float c[NACRE_BLOCK];
     j->level->pack->thin((int)p->m, width, p->k, a, p->a_row, b, p->b_column, c, THIN_COLUMNS);
     finish_block(j, &buffers, c, THIN_COLUMNS, batch * p->m, column, (int)p->m, (int)width);
+}
+
+static void thin_panels_task(void *context, size_t index) {
+    const job *j = context;
+    const nacre_product *p = &j->p;
+    nacre_group_buffers buffers;
+    if (j->finish == FINISH_PROGRAM) nacre_group_scalars(j->group, &buffers);
+    int64_t first = (int64_t)index * THIN_PANELS, column = first * j->level->gemm->columns;
+    int panels = (int)nacre_smaller(THIN_PANELS, j->panels - first);
+    int64_t last = first + panels - 1;
+    int columns = (panels - 1) * j->level->gemm->columns + panel_columns(j, last);
+    float c[NACRE_BLOCK];
+    j->level->gemm->thin((int)p->m, columns, p->k, p->a, p->a_row, packed_panel(j, 0, first), c,
+                         columns);
+    finish_block(j, &buffers, c, columns, 0, column, (int)p->m,
+                 (int)nacre_smaller(columns, p->n - column));
 }
 
 /* ---- what follows the product ---- */
@@ -432,28 +456,70 @@ static void point(job *j, const nacre_plan_op *step, void *scratch) {
     j->bias = j->bias_input < 0 ? NULL : step->in[j->bias_input].data;
     j->mask = j->mask_input < 0 ? NULL : step->in[j->mask_input].data;
     j->out = step->out[0].data;
+    if (j->kept) return;
     j->packed_a = scratch;
     j->packed_b = j->packed_a + j->a_floats * j->round_batches;
 }
 
-size_t nacre_product_state_f32(void) { return sizeof(job); }
+/* What a step knows from one run to the next. */
+typedef struct products {
+    job each_time, kept; /* packs as it goes; finds B's panels with its storage */
+} products;
 
-void nacre_product_run_f32(const nacre_plan_op *step, void *scratch) {
-    job own = {0}, *j = step->state ? step->state : &own;
-    if (!j->level) {
-        nacre_product p = nacre_product_of(step);
-        plan(j, nacre_cpu_level_of(step), &p);
-        choose_finish(j, step);
-    }
-    if (j->p.m == 0 || j->p.n == 0 || j->p.batches == 0) return;
+size_t nacre_product_state_f32(void) { return sizeof(products); }
+
+bool nacre_product_keeps_f32(const nacre_plan_op *step) {
+    nacre_product p = nacre_product_of(step);
+    return keeps_panels(step, &p);
+}
+
+/* The panels of B from its storage, made where they are due; NULL: there are none. */
+static float *kept_panels(job *j, const nacre_plan_op *step) {
+    const nacre_product *p = &j->p;
+    const nacre_array *b = &step->in[1];
+    int64_t offset = (const unsigned char *)b->data - step->keeper->data;
+    const nacre_form_key key = {
+        {NACRE_FORM_PANELS, step->variant, p->n, p->k, p->b_k, p->b_column, offset}};
+    bool fill;
+    j->packed_b =
+        nacre_storage_form(step->keeper, &key, (size_t)j->b_floats * sizeof(float), &fill);
+    if (!fill) return j->packed_b;
+    j->p.b = b->data;
+    j->batch = j->panel = 0;
+    j->batches = 1;
+    j->panel_count = j->panels;
+    pack_round(j);
+    nacre_storage_form_filled(step->keeper);
+    return j->packed_b;
+}
+
+static void run(job *j, const nacre_plan_op *step, void *scratch) {
     point(j, step, scratch);
     nacre_group group;
     if (j->finish == FINISH_PROGRAM) {
         nacre_group_begin(&group, step);
         j->group = &group;
     }
-    if (j->thin)
+    if (j->thin && j->kept)
+        nacre_parallel((size_t)nacre_parts(j->panels, THIN_PANELS), thin_panels_task, j);
+    else if (j->thin)
         nacre_parallel((size_t)(j->p.batches * nacre_parts(j->p.n, THIN_COLUMNS)), thin_task, j);
     else
         run_rounds(j);
+}
+
+void nacre_product_run_f32(const nacre_plan_op *step, void *scratch) {
+    products own = {0}, *all = step->state ? step->state : &own;
+    if (!all->each_time.level) {
+        const nacre_cpu_level *level = nacre_cpu_level_of(step);
+        nacre_product p = nacre_product_of(step);
+        plan(&all->each_time, level, &p, false);
+        choose_finish(&all->each_time, step);
+        plan(&all->kept, level, &p, true);
+        choose_finish(&all->kept, step);
+    }
+    const nacre_product *p = &all->each_time.p;
+    if (p->m == 0 || p->n == 0 || p->batches == 0) return;
+    bool kept = step->keeper && kept_panels(&all->kept, step);
+    run(kept ? &all->kept : &all->each_time, step, scratch);
 }

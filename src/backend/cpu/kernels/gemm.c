@@ -88,6 +88,85 @@ TILE(tile_adjacent, TILE_VECS, true)
 TILE(tile_strided_narrow, NARROW_VECS, false)
 TILE(tile_adjacent_narrow, NARROW_VECS, true)
 
+/* ---- few rows by many panels ---- */
+
+#define THIN_ROWS 4
+#if NACRE_LEVEL_NEON
+#define THIN_PANELS(rows) ((rows) > 2 ? 1 : 2)
+#else
+#define THIN_PANELS(rows) ((rows) > 1 ? 2 : 4)
+#endif
+#define PANEL_COLUMNS (TILE_VECS * LANES)
+
+/* Only ever called with constants for rows and panels. */
+INLINE void multiply_panels(const int rows, const int panels, int64_t depth, const float *a,
+                            int64_t a_row, const float *b, float *c, int64_t c_row) {
+    const int64_t panel = depth * PANEL_COLUMNS;
+    for (int64_t chunk = 0; chunk == 0 || chunk < depth; chunk += NACRE_GEMM_CHUNK) {
+        const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth : chunk + NACRE_GEMM_CHUNK;
+        vec sum[4][TILE_VECS][THIN_ROWS];
+        EACH (p, panels)
+            EACH (v, TILE_VECS)
+                EACH (r, rows) sum[p][v][r] = vec_zero();
+        for (int64_t k = chunk; k < end; k++) {
+            vec x[THIN_ROWS];
+            EACH (r, rows) x[r] = vec_set(a[r * a_row + k]);
+            EACH (p, panels)
+                EACH (v, TILE_VECS) {
+                    const vec y = vec_load(b + p * panel + k * PANEL_COLUMNS + v * LANES);
+                    EACH (r, rows) sum[p][v][r] = vec_fma(x[r], y, sum[p][v][r]);
+                }
+        }
+        EACH (p, panels)
+            EACH (v, TILE_VECS)
+                EACH (r, rows) {
+                    float *to = c + r * c_row + p * PANEL_COLUMNS + v * LANES;
+                    vec_store(to, chunk ? vec_add(vec_load(to), sum[p][v][r]) : sum[p][v][r]);
+                }
+    }
+}
+
+/* Runs of as many panels as fit the registers, then what is left. */
+INLINE void thin_rows(const int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
+                      const float *b, float *c, int64_t c_row) {
+    const int most = THIN_PANELS(rows);
+    while (columns >= PANEL_COLUMNS) {
+        int64_t panels = columns / PANEL_COLUMNS;
+        if (panels >= most) {
+            panels = most;
+            multiply_panels(rows, most, depth, a, a_row, b, c, c_row);
+        } else if (most > 2 && panels >= 2) {
+            panels = 2;
+            multiply_panels(rows, 2, depth, a, a_row, b, c, c_row);
+        } else {
+            panels = 1;
+            multiply_panels(rows, 1, depth, a, a_row, b, c, c_row);
+        }
+        b += panels * depth * PANEL_COLUMNS;
+        c += panels * PANEL_COLUMNS;
+        columns -= panels * PANEL_COLUMNS;
+    }
+    if (columns > 0)
+        tile_strided_narrow(rows, depth, a, a_row, b, NARROW_VECS * LANES, c, c_row, NULL);
+}
+
+static void thin(int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
+                 const float *b, float *c, int64_t c_row) {
+    switch (rows) {
+    case 1:
+        thin_rows(1, columns, depth, a, a_row, b, c, c_row);
+        break;
+    case 2:
+        thin_rows(2, columns, depth, a, a_row, b, c, c_row);
+        break;
+    case 3:
+        thin_rows(3, columns, depth, a, a_row, b, c, c_row);
+        break;
+    default:
+        thin_rows(4, columns, depth, a, a_row, b, c, c_row);
+    }
+}
+
 /* ---- what is done to a finished tile ---- */
 
 static void finish_bias(int rows, int width, const float *c, int64_t c_row, const float *bias,
@@ -159,6 +238,8 @@ const nacre_gemm_kernels NACRE_AT_LEVEL(nacre_gemm_kernels) = {
     .adjacent = tile_adjacent,
     .strided_narrow = tile_strided_narrow,
     .adjacent_narrow = tile_adjacent_narrow,
+    .thin_rows = THIN_ROWS,
+    .thin = thin,
     .finish_bias = finish_bias,
     .finish_mask = finish_mask,
     .dot = dot,

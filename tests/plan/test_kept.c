@@ -1,0 +1,87 @@
+/* Weights that evaluations only read are kept in the form that their kernels read best: with the same bits, and never
+   older than the weights. */
+#include "support.h"
+
+#include <nacre/nacre.h>
+#include <string.h>
+
+enum { MOST_ROWS = 33, IN = 70, OUT = 53 };
+
+static nacre_tensor *parameter(nacre_shape shape, uint64_t stream) {
+    nacre_tensor *t = nacre_rand(shape, .stream = stream);
+    assert_int_equal(nacre_eval(t), NACRE_OK);
+    return nacre_keep(t);
+}
+
+static void predict(nacre_tensor *w, nacre_tensor *b, int64_t rows, float *out) {
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *x = nacre_rand(NACRE_SHAPE(rows, IN), .stream = 7);
+    assert_int_equal(nacre_eval(x), NACRE_OK);
+    nacre_tensor *y = nacre_f_relu(nacre_f_linear(x, w, b));
+    assert_int_equal(nacre_copy_to(y, out, sizeof(float) * (size_t)(rows * OUT)), NACRE_OK);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+static void repeated_uses_have_the_same_bits(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *w = parameter(NACRE_SHAPE(OUT, IN), 1), *b = parameter(NACRE_SHAPE(OUT), 2);
+    for (int64_t rows = 1; rows <= MOST_ROWS; rows += rows < 6 ? 1 : 9) {
+        float first[MOST_ROWS * OUT], again[MOST_ROWS * OUT];
+        assert_int_equal(nacre_assign(w, nacre_mul_scalar(w, 1.0)), NACRE_OK);
+        predict(w, b, rows, first);
+        for (int i = 0; i < 4; i++) {
+            predict(w, b, rows, again);
+            assert_memory_equal(again, first, sizeof(float) * (size_t)(rows * OUT));
+        }
+    }
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+static void an_assignment_is_seen_at_once(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *w = parameter(NACRE_SHAPE(OUT, IN), 1), *b = parameter(NACRE_SHAPE(OUT), 2);
+    float before[OUT], after[OUT], fresh[OUT];
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 3; i++) predict(w, b, 1, before);
+        assert_int_equal(nacre_assign(w, nacre_mul_scalar(w, -0.5)), NACRE_OK);
+        predict(w, b, 1, after);
+        nacre_tensor *copy = nacre_mul_scalar(w, 1.0);
+        assert_int_equal(nacre_eval(copy), NACRE_OK);
+        predict(copy, b, 1, fresh);
+        assert_memory_equal(after, fresh, sizeof after);
+        assert_memory_not_equal(after, before, sizeof after);
+    }
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+/* Two views of one tensor want two forms; only one is kept. */
+static void views_of_one_tensor_do_not_mix(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *both = parameter(NACRE_SHAPE(2 * OUT, IN), 3),
+                 *b = parameter(NACRE_SHAPE(OUT), 2);
+    float want[2][OUT], got[OUT];
+    for (int half = 0; half < 2; half++) {
+        nacre_tensor *w =
+            nacre_mul_scalar(nacre_slice(both, 0, half * OUT, (half + 1) * OUT, 1), 1.0);
+        assert_int_equal(nacre_eval(w), NACRE_OK);
+        predict(w, b, 1, want[half]);
+    }
+    for (int i = 0; i < 6; i++) {
+        nacre_tensor *w = nacre_slice(both, 0, i % 2 * OUT, (i % 2 + 1) * OUT, 1);
+        predict(w, b, 1, got);
+        assert_memory_equal(got, want[i % 2], sizeof got);
+    }
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(repeated_uses_have_the_same_bits),
+        cmocka_unit_test(an_assignment_is_seen_at_once),
+        cmocka_unit_test(views_of_one_tensor_do_not_mix),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
