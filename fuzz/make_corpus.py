@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the JSON, safetensors and picture fuzzers: fuzz/corpus/<fuzzer>/<name>.
+"""Writes the seeds of the JSON, safetensors, picture and tuning fuzzers: fuzz/corpus/<fuzzer>/<name>.
 
 Run it again after a change here and commit what it wrote. Python alone, no packages.
 """
@@ -86,7 +86,18 @@ def image_seeds():
                                          interlaced=1))
 
 
+def tuning_seeds():
+    head = "nacre tuning 1\ncpu fuzz\n"
+    one = "avx2 1 64 128 784 1 784 1 1 784 1 turned - task 17 -\n"
+    two = "neon 8 5 6 7 9 -1 0 3 2 0 straight yes before - 20\n"
+    seed("fuzz_tuning", "none", (head + "end 0\n").encode())
+    seed("fuzz_tuning", "two", (head + "# comment\n" + one + two + "end 2\n").encode())
+    seed("fuzz_tuning", "twice", (head + one + one + "end 2\n").encode())
+    seed("fuzz_tuning", "cut", (head + one).encode())
+
+
 if __name__ == "__main__":
     json_seeds()
     safetensors_seeds()
     image_seeds()
+    tuning_seeds()

@@ -15,5 +15,6 @@
 #include <nacre/system.h>
 #include <nacre/tensor.h>
 #include <nacre/train.h>
+#include <nacre/tuning.h>
 
 #endif

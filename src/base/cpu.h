@@ -18,6 +18,10 @@ const char *nacre_isa_name(nacre_isa_level level);
    is logged once, naming the known ones, and ignored. */
 nacre_isa_level nacre_isa_in_use(void);
 
+/* What this CPU calls itself, printable ASCII: "AMD EPYC, family 26, model 2, stepping 1". */
+enum { NACRE_CPU_MODEL_BYTES = 128 };
+void nacre_cpu_model(char out[NACRE_CPU_MODEL_BYTES]);
+
 /* Usable CPUs: affinity and cgroup quota (v1 and v2), at least 1. */
 int nacre_usable_cpus(void);
 

@@ -6,22 +6,24 @@
 #include "cli/signals.h"
 
 #include <nacre/system.h>
+#include <nacre/tuning.h>
 #include <stdio.h>
 #include <string.h>
 
 typedef struct command {
     const nacre_cli_syntax *syntax;
     int (*run)(int argc, char **argv);
+    bool plans; /* and so looks at the tuning table */
 } command;
 
 static const command commands[] = {
-    {&nacre_cli_train_syntax, nacre_cli_train},
-    {&nacre_cli_evaluate_syntax, nacre_cli_evaluate},
-    {&nacre_cli_predict_syntax, nacre_cli_predict},
-    {&nacre_cli_summary_syntax, nacre_cli_summary},
-    {&nacre_cli_explain_syntax, nacre_cli_explain},
-    {&nacre_cli_bench_syntax, nacre_cli_bench},
-    {&nacre_cli_info_syntax, nacre_cli_info},
+    {&nacre_cli_train_syntax, nacre_cli_train, true},
+    {&nacre_cli_evaluate_syntax, nacre_cli_evaluate, true},
+    {&nacre_cli_predict_syntax, nacre_cli_predict, true},
+    {&nacre_cli_summary_syntax, nacre_cli_summary, false},
+    {&nacre_cli_explain_syntax, nacre_cli_explain, true},
+    {&nacre_cli_bench_syntax, nacre_cli_bench, true},
+    {&nacre_cli_info_syntax, nacre_cli_info, false},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -93,6 +95,14 @@ static int help(int argc, char **argv) {
     return nacre_cli_print_help(found->syntax);
 }
 
+/* A table that cannot be used is told and left alone. */
+static void load_tuning(void) {
+    if (nacre_tuning_load(NULL) != NACRE_OK) {
+        nacre_cli_error("%s (the tuning table is not used)", nacre_error_message());
+        nacre_error_clear();
+    }
+}
+
 int main(int argc, char **argv) {
     started = nacre_clock_ns();
     nacre_cli_guard_descriptors();
@@ -122,5 +132,8 @@ int main(int argc, char **argv) {
         return NACRE_CLI_USAGE;
     }
     nacre_cli_set_command(found->syntax->command);
+    if (found->plans) {
+        load_tuning();
+    }
     return found->run(argc - 2, argv + 2);
 }

@@ -5,7 +5,7 @@
 #include "ops/reference.h"
 
 const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step) {
-    switch ((nacre_isa_level)step->variant) {
+    switch ((nacre_isa_level)(step->variant & NACRE_VARIANT_LEVEL)) {
 #if NACRE_BUILD_AVX2
     case NACRE_ISA_AVX2:
         return &nacre_cpu_level_avx2;

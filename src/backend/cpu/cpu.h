@@ -7,6 +7,9 @@
 #include "ops/ops.h"
 #include "plan/backend.h"
 
+/* A step's variant: the level it was prepared for, and above these bits what is chosen beyond it. */
+enum { NACRE_VARIANT_LEVEL = 0xf, NACRE_VARIANT_SHIFT = 4 };
+
 /* The level a step was prepared for. */
 const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step);
 

@@ -3,6 +3,7 @@
    uses it where one task uses a whole panel, else beforehand, a round of batches or panels at a time. */
 #include "backend/cpu/group.h"
 #include "backend/cpu/product.h"
+#include "backend/cpu/tuning.h"
 
 #include "base/pool.h"
 
@@ -102,18 +103,30 @@ static void plan_rounds(job *j) {
     }
 }
 
-static void plan_tasks(job *j) {
+/* Does each task pack the panels that it alone uses? */
+static bool packs_in_task(const job *j, nacre_pack_b choice) {
+    bool can = j->pack_b && !j->pack_a && !j->kept && (!j->shared_b || j->p.batches == 1);
+    if (choice != NACRE_PACK_B_RULE) return can && choice == NACRE_PACK_B_IN_TASK;
+    return can && j->p.m <= WHOLE_ROWS && j->panels * j->p.batches >= WHOLE_PANELS;
+}
+
+static void plan_tasks(job *j, const nacre_product_choice *choice) {
+    int64_t task_work = choice->task ? (int64_t)1 << choice->task : TASK_WORK;
+    int64_t sweep_bytes = choice->sweep ? (int64_t)1 << choice->sweep : SWEEP_BYTES;
     int64_t rows = nacre_larger(1, nacre_parts(j->p.m, j->tiles)), depth = nacre_larger(1, j->p.k);
     int64_t row_bytes = depth * (int64_t)sizeof(float);
-    j->sweeps = nacre_parts(j->tiles, nacre_larger(1, SWEEP_BYTES / (rows * row_bytes)));
+    j->pack_in_task = packs_in_task(j, choice->pack_b);
+    j->sweeps = j->pack_in_task
+                    ? 1
+                    : nacre_parts(j->tiles, nacre_larger(1, sweep_bytes / (rows * row_bytes)));
     int64_t tiles = j->tiles / j->sweeps, work = rows * j->level->gemm->columns * depth;
-    j->parts = nacre_larger(1, nacre_smaller(tiles, tiles * work / TASK_WORK));
+    j->parts =
+        j->pack_in_task ? 1 : nacre_larger(1, nacre_smaller(tiles, tiles * work / task_work));
     /* An even number of tasks, for the usual even number of threads. */
     if (j->parts > 1 && j->parts % 2 && j->panels % 2) j->parts += j->parts < tiles ? 1 : -1;
-    j->task_panels = j->parts > 1 ? 1 : nacre_larger(1, TASK_WORK / (work * tiles));
-    j->pack_in_task = j->pack_b && !j->pack_a && !j->kept && (!j->shared_b || j->p.batches == 1) &&
-                      j->p.m <= WHOLE_ROWS && j->panels * j->p.batches >= WHOLE_PANELS;
-    if (j->pack_in_task) j->sweeps = j->parts = j->task_panels = 1;
+    j->task_panels = j->parts > 1 || (j->pack_in_task && !choice->task)
+                         ? 1
+                         : nacre_larger(1, task_work / (work * tiles));
 }
 
 /* x weight^T has two operands that must be packed or broadcast, and either may be which: the transposed product
@@ -152,14 +165,24 @@ static bool keeps_panels(const nacre_plan_op *step, const nacre_product *p) {
            (p->a_k == 1 || p->a_row == 1) && p->m > 0 && p->n > 0 && p->k > 0;
 }
 
-/* From shapes and strides only. */
-static void plan(job *j, const nacre_cpu_level *level, const nacre_product *straight, bool kept) {
+static void choose_way(job *j, const nacre_product *straight, nacre_way way) {
+    const nacre_gemm_kernels *gemm = j->level->gemm;
+    bool rule = way == NACRE_WAY_RULE;
+    if (j->kept)
+        j->thin = straight->m <= gemm->thin_rows && straight->a_k == 1;
+    else
+        j->thin = rule && is_thin(j->level, straight);
+    if (!j->kept && !j->thin) j->turned = rule ? turns(gemm, straight) : way == NACRE_WAY_TURNED;
+    j->p = j->turned ? turn(straight) : *straight;
+}
+
+/* From shapes and strides, and from the choice: every choice has the same bits. What of it does not suit the
+   product is left to the rules. */
+static void plan(job *j, const nacre_cpu_level *level, const nacre_product *straight,
+                 const nacre_product_choice *choice, bool kept) {
     const nacre_gemm_kernels *gemm = level->gemm;
-    *j = (job){.level = level, .p = *straight, .out_row = straight->n, .kept = kept};
-    j->thin =
-        kept ? straight->m <= gemm->thin_rows && straight->a_k == 1 : is_thin(level, straight);
-    j->turned = !kept && !j->thin && turns(gemm, straight);
-    if (j->turned) j->p = turn(straight);
+    *j = (job){.level = level, .out_row = straight->n, .kept = kept};
+    choose_way(j, straight, choice->way);
     const nacre_product *p = &j->p;
     j->tiles = nacre_larger(1, nacre_parts(p->m, gemm->rows));
     j->tile_rows = p->m / j->tiles;
@@ -167,22 +190,27 @@ static void plan(job *j, const nacre_cpu_level *level, const nacre_product *stra
     j->panels = nacre_parts(p->n, gemm->columns);
     int64_t narrow = gemm->narrow;
     j->tile_pitch = nacre_parts(gemm->rows, narrow) * narrow;
-    j->pack_a = p->a_k != 1 && p->a_row != 1;
+    j->pack_a = (p->a_k != 1 && p->a_row != 1) || choice->pack_a == NACRE_PACK_A_YES;
     bool collide =
         p->b_k % COLLIDING_STRIDE == 0 && p->k >= COLLIDING_ROWS && p->m >= COLLIDING_ROWS;
-    j->pack_b = p->b_column != 1 || collide;
+    bool packs = choice->pack_b == NACRE_PACK_B_RULE ? collide : choice->pack_b != NACRE_PACK_B_NO;
+    j->pack_b = p->b_column != 1 || packs;
     j->shared_b = true;
     for (int i = 0; i < p->batch_ndim; i++) j->shared_b &= p->b_batch[i] == 0;
     plan_rounds(j);
-    plan_tasks(j);
+    plan_tasks(j, choice);
+}
+
+static void plan_step(job *j, const nacre_plan_op *step) {
+    nacre_product p = nacre_product_of(step);
+    nacre_product_choice choice = nacre_product_choice_of(step);
+    plan(j, nacre_cpu_level_of(step), &p, &choice, false);
 }
 
 size_t nacre_product_scratch_f32(const nacre_plan_op *step) {
     job j;
-    nacre_product p = nacre_product_of(step);
-    const nacre_cpu_level *level = nacre_cpu_level_of(step);
-    if (is_thin(level, &p)) return 0;
-    plan(&j, level, &p, false);
+    plan_step(&j, step);
+    if (j.thin) return 0;
     int64_t floats = j.a_floats * j.round_batches;
     floats += j.b_floats * (j.shared_b ? 1 : j.round_batches);
     return (size_t)floats * sizeof(float);
@@ -478,8 +506,8 @@ static float *kept_panels(job *j, const nacre_plan_op *step) {
     const nacre_product *p = &j->p;
     const nacre_array *b = &step->in[1];
     int64_t offset = (const unsigned char *)b->data - step->keeper->data;
-    const nacre_form_key key = {
-        {NACRE_FORM_PANELS, step->variant, p->n, p->k, p->b_k, p->b_column, offset}};
+    const nacre_form_key key = {{NACRE_FORM_PANELS, step->variant & NACRE_VARIANT_LEVEL, p->n, p->k,
+                                 p->b_k, p->b_column, offset}};
     bool fill;
     j->packed_b =
         nacre_storage_form(step->keeper, &key, (size_t)j->b_floats * sizeof(float), &fill);
@@ -511,11 +539,11 @@ static void run(job *j, const nacre_plan_op *step, void *scratch) {
 void nacre_product_run_f32(const nacre_plan_op *step, void *scratch) {
     products own = {0}, *all = step->state ? step->state : &own;
     if (!all->each_time.level) {
-        const nacre_cpu_level *level = nacre_cpu_level_of(step);
-        nacre_product p = nacre_product_of(step);
-        plan(&all->each_time, level, &p, false);
+        const nacre_product p = nacre_product_of(step);
+        const nacre_product_choice rules = {0}; /* a table's choices are about packing as it goes */
+        plan_step(&all->each_time, step);
         choose_finish(&all->each_time, step);
-        plan(&all->kept, level, &p, true);
+        plan(&all->kept, nacre_cpu_level_of(step), &p, &rules, true);
         choose_finish(&all->kept, step);
     }
     const nacre_product *p = &all->each_time.p;
