@@ -1,7 +1,9 @@
-"""Drawings of the results as SVG, with nothing but text: ratios, growth with the batch, the roofline."""
+"""Drawings of the results as SVG, with nothing but text: ratios, growth, the roofline."""
 
 import math
 import os
+
+import growth
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 420, 70, 60, 40, 150
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#777777")
@@ -72,25 +74,17 @@ class Drawing:
             file.write("\n".join([*self.parts, "</svg>"]) + "\n")
 
 
-def exponent(points):
-    """Least squares of log y over log x."""
-    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    square = sum((x - mean_x) ** 2 for x in xs)
-    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / square if square else math.nan
+# A figure that grows, what it is called, and the end of its drawing's name.
+_GROWING = (("us_min", "microseconds", ""), ("arena_bytes", "bytes of intermediate values", "-memory"))
 
 
-def _growth(figures, path):
-    of_workload = {
-        w: [(int(b), answer["us_min"]) for b, answer in of_batch.items()] for w, of_batch in figures.items()
-    }
-    points = [p for line in of_workload.values() for p in line]
-    drawing = Drawing(
-        "Training step against batch, one thread", "batch", "microseconds", *zip(*points)
-    )
-    for workload, line in of_workload.items():
-        upper = [p for p in line if p[0] >= line[-1][0] / 8]
-        drawing.line(line, f"{workload}: b^{exponent(upper):.2f}")
+def _growth(axis, of_workload, figure, label, path):
+    lines = {w: growth.series(of_size, figure) for w, of_size in of_workload.items()}
+    points = [point for line in lines.values() for point in line]
+    name = axis.replace("-", " ")
+    drawing = Drawing(f"Training step against {name}, one thread", name, label, *zip(*points))
+    for workload, line in lines.items():
+        drawing.line(line, f"{workload}: n^{growth.exponent(growth.upper(line)):.2f}")
     drawing.save(path)
 
 
@@ -153,7 +147,8 @@ def draw(results_path, rows, figures):
         paths.append(f"{stem}-ratios.svg")
     if figures.get("step") and _roofline(figures["step"], f"{stem}-roofline.svg"):
         paths.append(f"{stem}-roofline.svg")
-    if figures.get("sweep"):
-        _growth(figures["sweep"], f"{stem}-batch.svg")
-        paths.append(f"{stem}-batch.svg")
+    for axis, of_workload in figures.get("sweep", {}).items():
+        for figure, label, suffix in _GROWING:
+            paths.append(f"{stem}-{axis}{suffix}.svg")
+            _growth(axis, of_workload, figure, label, paths[-1])
     return paths

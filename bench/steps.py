@@ -4,8 +4,6 @@ Absolute times prove nothing on a shared machine, ratios do: what is compared ru
 each on the same CPUs, and of each the best counts.
 """
 
-import math
-
 import goals
 import processes
 from report import row
@@ -78,11 +76,9 @@ def check(bench):
 # ---- times ----
 
 
-def _nacre(bench, workload, batch, threads, infer):
-    words = f"bench {workload} --batch-size {batch} --threads {threads} --seconds {bench.step_seconds}"
-    if infer:
-        words += " --infer"
-    return bench.run_json(bench.nacre(f"{words} --json"), threads)[0]
+def nacre(bench, workload, flags, threads):
+    words = f"bench {workload} {flags} --threads {threads} --seconds {bench.step_seconds} --json"
+    return bench.run_json(bench.nacre(words), threads)[0]
 
 
 def _round(bench, workers, workload, batch, threads, infer, backwards):
@@ -90,7 +86,8 @@ def _round(bench, workers, workload, batch, threads, infer, backwards):
     answers = {}
     for name in reversed(["nacre", *workers]) if backwards else ["nacre", *workers]:
         if name == "nacre":
-            answers[name] = _nacre(bench, workload, batch, threads, infer)
+            flags = f"--batch-size {batch}" + (" --infer" if infer else "")
+            answers[name] = nacre(bench, workload, flags, threads)
         else:
             answers[name] = workers[name].time_steps(batch, bench.step_seconds)
     return answers
@@ -216,23 +213,6 @@ def infer(bench):
             threads = (1,) if workload == "mlp" else (1, 2)
             more, figures[workload] = _compare(bench, workload, (INFERENCE[workload],), True, threads)
             rows += more
-    return rows, figures
-
-
-def sweep(bench):
-    """Nacre's time against the batch on one thread, with the exponent of its growth."""
-    rows, figures = [], {}
-    for workload in bench.workloads:
-        largest = 1024 if workload in ("mlp", "lenet") else 64
-        batches = [2**i for i in range(11) if 2**i <= largest]
-        bench.say(f"{workload}: batches 1 to {largest}")
-        figures[workload] = {b: _nacre(bench, workload, b, 1, False) for b in batches}
-    for workload, of_batch in figures.items():
-        upper = [b for b in of_batch if b >= max(of_batch) / 8]
-        low, high = upper[0], upper[-1]
-        exponent = math.log(of_batch[high]["us_min"] / of_batch[low]["us_min"]) / math.log(high / low)
-        what = f"{workload}: time grows with the batch to the power of, from {low} to {high}"
-        rows.append(row(what, exponent))
     return rows, figures
 
 

@@ -140,7 +140,8 @@ int main(int argc, char **argv) {
         return 1;
     }
     printf("%lld characters, %lld different ones\n", (long long)t.length, (long long)t.letters);
-    nacre_module *net = nacre_example_gpt(t.letters);
+    nacre_module *net = nacre_example_gpt(t.letters, GPT_CONTEXT, NACRE_EXAMPLE_GPT_WIDTH,
+                                          NACRE_EXAMPLE_GPT_BLOCKS);
     nacre_dataset *set =
         nacre_dataset_create(.count = t.length - GPT_CONTEXT,
                              .input_shape = NACRE_SHAPE(GPT_CONTEXT), .input_dtype = NACRE_I64,

@@ -27,7 +27,8 @@ int main(int argc, char **argv) {
         return 1;
     }
     nacre_model *model =
-        nacre_model_new(nacre_example_vit(), nacre_cross_entropy(), nacre_adamw(.lr = 1e-3));
+        nacre_model_new(nacre_example_vit(NACRE_EXAMPLE_VIT_WIDTH, NACRE_EXAMPLE_VIT_BLOCKS),
+                        nacre_cross_entropy(), nacre_adamw(.lr = 1e-3));
     nacre_history *history = nacre_fit(model, mnist.train, .epochs = 1000, .batch_size = BATCH,
                                        .drop_last = true, .on_step = report, .user = &steps);
     nacre_metrics metrics = {0};

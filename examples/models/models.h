@@ -9,11 +9,16 @@
 nacre_module *nacre_example_lenet(void);
 /* ResNet-20 for CIFAR (He et al. 2016): [n, 3, 32, 32] -> [n, 10]. */
 nacre_module *nacre_example_resnet20(void);
-/* A vision transformer (Dosovitskiy et al. 2021): [n, 28, 28] -> [n, 10]. */
-nacre_module *nacre_example_vit(void);
-/* A language model of characters (Radford et al. 2018): indices [n, t], t <= the context, -> logits [n, t,
-   characters] of what follows each. */
-#define NACRE_EXAMPLE_GPT_CONTEXT 64
-nacre_module *nacre_example_gpt(int64_t characters);
+/* A vision transformer (Dosovitskiy et al. 2021): [n, 28, 28] -> [n, 10]. width: a multiple of the four heads. */
+enum { NACRE_EXAMPLE_VIT_WIDTH = 64, NACRE_EXAMPLE_VIT_BLOCKS = 4 };
+nacre_module *nacre_example_vit(int64_t width, int64_t blocks);
+/* A language model of characters (Radford et al. 2018): indices [n, t], t <= context, -> logits [n, t,
+   characters] of what follows each. width: a multiple of the four heads. */
+enum {
+    NACRE_EXAMPLE_GPT_CONTEXT = 64,
+    NACRE_EXAMPLE_GPT_WIDTH = 128,
+    NACRE_EXAMPLE_GPT_BLOCKS = 4
+};
+nacre_module *nacre_example_gpt(int64_t characters, int64_t context, int64_t width, int64_t blocks);
 
 #endif

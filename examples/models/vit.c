@@ -1,13 +1,14 @@
 /* A vision transformer (Dosovitskiy et al. 2021) for 28 x 28 pictures: 16 patches of 7 x 7 and a token for the
-   class, width 64, four blocks of four heads. */
+   class, in blocks of four heads. */
 #include "models/models.h"
 
 #include <nacre/nacre.h>
 #include <stdlib.h>
 
-enum { VIT_WIDTH = 64, VIT_HEADS = 4, VIT_BLOCKS = 4, VIT_PATCH = 7, VIT_GRID = 4 };
+enum { VIT_HEADS = 4, VIT_PATCH = 7, VIT_GRID = 4 };
 
 typedef struct vit {
+    int64_t width;
     nacre_tensor *cls, *pos;
     nacre_module *embed, *blocks, *norm, *head;
 } vit;
@@ -24,7 +25,7 @@ static nacre_tensor *vit_forward(nacre_module *module, void *self, nacre_tensor 
     (void)module;
     const vit *v = self;
     nacre_tensor *patches = nacre_module_forward(v->embed, vit_patches(x));
-    nacre_tensor *cls = nacre_broadcast_to(v->cls, NACRE_SHAPE(nacre_size(x, 0), 1, VIT_WIDTH));
+    nacre_tensor *cls = nacre_broadcast_to(v->cls, NACRE_SHAPE(nacre_size(x, 0), 1, v->width));
     nacre_tensor *tokens = nacre_concat(((nacre_tensor *[]){cls, patches}), 2, 1);
     tokens = nacre_module_forward(v->blocks, nacre_add(tokens, v->pos));
     /* Only the class's token is asked: the norm of the others need not be made. */
@@ -32,23 +33,25 @@ static nacre_tensor *vit_forward(nacre_module *module, void *self, nacre_tensor 
     return nacre_module_forward(v->head, nacre_module_forward(v->norm, first));
 }
 
-nacre_module *nacre_example_vit(void) {
+nacre_module *nacre_example_vit(int64_t width, int64_t blocks) {
     static const nacre_module_class class_ = {
         .size = sizeof class_, .name = "ViT", .forward = vit_forward, .destroy = free};
     vit *v = calloc(1, sizeof *v);
     if (!v) return NULL;
     nacre_module *module = nacre_module_new(&class_, v); /* owns v from here on */
     if (nacre_module_status(module) != NACRE_OK) return module;
-    v->cls = nacre_module_parameter(module, "cls", NACRE_SHAPE(1, 1, VIT_WIDTH), NACRE_INIT_ZEROS);
-    v->pos = nacre_module_parameter(
-        module, "pos", NACRE_SHAPE(1, VIT_GRID * VIT_GRID + 1, VIT_WIDTH), NACRE_INIT_SMALL);
-    nacre_module *blocks[VIT_BLOCKS];
-    for (int i = 0; i < VIT_BLOCKS; i++)
-        blocks[i] = nacre_transformer_block(VIT_WIDTH, VIT_HEADS, .gelu = NACRE_GELU_TANH);
+    v->width = width;
+    v->cls = nacre_module_parameter(module, "cls", NACRE_SHAPE(1, 1, width), NACRE_INIT_ZEROS);
+    v->pos = nacre_module_parameter(module, "pos", NACRE_SHAPE(1, VIT_GRID * VIT_GRID + 1, width),
+                                    NACRE_INIT_SMALL);
+    v->blocks = nacre_sequential_of(NULL, 0);
+    for (int64_t i = 0; i < blocks; i++)
+        nacre_module_add(v->blocks, NULL,
+                         nacre_transformer_block(width, VIT_HEADS, .gelu = NACRE_GELU_TANH));
     /* A module owns its children and frees them, also after an error, which it then carries. */
-    nacre_module_add(module, "embed", v->embed = nacre_linear(VIT_PATCH * VIT_PATCH, VIT_WIDTH));
-    nacre_module_add(module, "blocks", v->blocks = nacre_sequential_of(blocks, VIT_BLOCKS));
-    nacre_module_add(module, "norm", v->norm = nacre_layer_norm(VIT_WIDTH));
-    nacre_module_add(module, "head", v->head = nacre_linear(VIT_WIDTH, 10));
+    nacre_module_add(module, "embed", v->embed = nacre_linear(VIT_PATCH * VIT_PATCH, width));
+    nacre_module_add(module, "blocks", v->blocks);
+    nacre_module_add(module, "norm", v->norm = nacre_layer_norm(width));
+    nacre_module_add(module, "head", v->head = nacre_linear(width, 10));
     return module;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define AT(member) offsetof(nacre_cli_bench_values, member)
-enum { BATCH_SIZE, THREADS, SECONDS, INFER, TRACE, CHECK, JSON };
+enum { BATCH_SIZE, WIDTH, DEPTH, SEQUENCE_LENGTH, THREADS, SECONDS, INFER, TRACE, CHECK, JSON };
 static const nacre_cli_option options[] = {
     [BATCH_SIZE] = {.name = "batch-size",
                     .kind = NACRE_CLI_INTEGER,
@@ -18,6 +18,27 @@ static const nacre_cli_option options[] = {
                     .help = "samples of a step; 0: what is usual for the workload",
                     .least = 0,
                     .most = NACRE_CLI_MOST_SAMPLES},
+    [WIDTH] = {.name = "width",
+               .kind = NACRE_CLI_INTEGER,
+               .offset = AT(sizes.width),
+               .value = "N",
+               .help = "of the hidden layers of mlp, vit, gpt; 0: the usual one",
+               .least = 0,
+               .most = NACRE_CLI_MOST_WIDTH},
+    [DEPTH] = {.name = "depth",
+               .kind = NACRE_CLI_INTEGER,
+               .offset = AT(sizes.depth),
+               .value = "N",
+               .help = "hidden layers of mlp, blocks of vit, gpt; 0: the usual number",
+               .least = 0,
+               .most = NACRE_CLI_MOST_DEPTH},
+    [SEQUENCE_LENGTH] = {.name = "sequence-length",
+                         .kind = NACRE_CLI_INTEGER,
+                         .offset = AT(sizes.sequence_length),
+                         .value = "N",
+                         .help = "characters of a sample of gpt; 0: the usual number",
+                         .least = 0,
+                         .most = NACRE_CLI_MOST_LENGTH},
     [THREADS] = {.name = "threads",
                  .kind = NACRE_CLI_INTEGER,
                  .offset = AT(threads),
@@ -94,6 +115,22 @@ static bool fits(bool right, const nacre_cli_given *given, int option, const cha
     return true;
 }
 
+/* Whether the workload, NULL for what is none, has the sizes that were given. */
+static bool sizes_fit(const nacre_cli_given *given, const nacre_cli_workload *workload,
+                      const nacre_cli_bench_values *values, const char *what) {
+    nacre_cli_sizes own = workload ? workload->sizes : (nacre_cli_sizes){0};
+    if (!fits(own.width > 0, given, WIDTH, what) || !fits(own.depth > 0, given, DEPTH, what) ||
+        !fits(own.sequence_length > 0, given, SEQUENCE_LENGTH, what)) {
+        return false;
+    }
+    if (workload && workload->heads && values->sizes.width % workload->heads != 0) {
+        nacre_cli_usage("--width: %lld is not a multiple of the %lld heads of %s",
+                        (long long)values->sizes.width, (long long)workload->heads, what);
+        return false;
+    }
+    return true;
+}
+
 static int run(const nacre_cli_given *given, const nacre_cli_bench_values *values) {
     const char *what = given->arguments[0];
     const nacre_cli_workload *workload = nacre_cli_find_workload(what);
@@ -105,7 +142,8 @@ static int run(const nacre_cli_given *given, const nacre_cli_bench_values *value
         return nacre_cli_usage("one workload at a time: leave out %.100s", given->arguments[1]);
     }
     if (!fits(!kernels, given, BATCH_SIZE, what) || !fits(workload != NULL, given, INFER, what) ||
-        !fits(workload != NULL, given, TRACE, what) || !fits(!loader, given, CHECK, what)) {
+        !fits(workload != NULL, given, TRACE, what) || !fits(!loader, given, CHECK, what) ||
+        !sizes_fit(given, workload, values, what)) {
         return NACRE_CLI_USAGE;
     }
     if (nacre_cli_apply(given->option[THREADS] ? values->threads : -1, NACRE_CLI_BACKEND_CPU) !=

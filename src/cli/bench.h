@@ -9,6 +9,7 @@ typedef struct nacre_cli_bench_values {
     int64_t batch_size, threads; /* batch_size 0: the workload's own */
     double seconds;
     const char *trace;
+    nacre_cli_sizes sizes; /* 0: the workload's own */
     bool infer, json, check;
 } nacre_cli_bench_values;
 

@@ -11,9 +11,9 @@
 #include <nacre/plan.h>
 #include <nacre/system.h>
 
-/* Slices of the time; the machine is measured after each. Of a training slice, forward alone and forward with
-   backward take a fifth each. */
-enum { SLICES = 10, WARM_UP = 3, KEPT_STEPS = 1 << 15 };
+/* Slices of the time; the machine is measured after each. Where a step takes longer than a slice, fewer do. Of a
+   training slice, forward alone and forward with backward take a fifth each. */
+enum { SLICES = 10, LEAST_SLICES = 3, WARM_UP = 3, LEAST_WARM_UP = 2, KEPT_STEPS = 1 << 15 };
 static const double part_share = 0.2;
 
 typedef struct measurement {
@@ -52,10 +52,17 @@ static nacre_status run_slice(measurement *m, double seconds) {
     return status;
 }
 
-static nacre_status warm_up(measurement *m) {
+/* Whether round i of at most `most` is to come: not less than `least` of them, the others only in time. */
+static bool goes_on(int i, int least, int most, bool in_time) {
+    return i < most && (i < least || in_time) && !nacre_cli_signal();
+}
+
+static nacre_status warm_up(measurement *m, double seconds) {
     static const nacre_cli_part parts[] = {NACRE_CLI_FORWARD, NACRE_CLI_BACKWARD, NACRE_CLI_STEP};
+    uint64_t end = nacre_clock_ns() + (uint64_t)(seconds * 1e9);
     nacre_status status = NACRE_OK;
-    for (int i = 0; status == NACRE_OK && i < WARM_UP && !nacre_cli_signal(); i++) {
+    for (int i = 0;
+         status == NACRE_OK && goes_on(i, LEAST_WARM_UP, WARM_UP, nacre_clock_ns() < end); i++) {
         if (m->whole == NACRE_CLI_INFER) {
             status = nacre_cli_job_run(&m->job, NACRE_CLI_INFER, NULL);
         }
@@ -66,7 +73,7 @@ static nacre_status warm_up(measurement *m) {
     return status;
 }
 
-static nacre_status prepare(measurement *m) {
+static nacre_status prepare(measurement *m, double seconds) {
     nacre_explanation *explanation = nacre_cli_job_explain(&m->job, m->whole);
     if (!explanation) {
         return nacre_error_code();
@@ -81,19 +88,23 @@ static nacre_status prepare(measurement *m) {
                 nacre_cli_times_make(&m->step, KEPT_STEPS) &&
                 nacre_cli_times_make(&m->forward, KEPT_STEPS) &&
                 nacre_cli_times_make(&m->backward, KEPT_STEPS);
-    return made ? warm_up(m) : NACRE_OUT_OF_MEMORY;
+    return made ? warm_up(m, seconds) : NACRE_OUT_OF_MEMORY;
 }
 
 static nacre_status measure(measurement *m, const nacre_cli_bench_values *values) {
-    nacre_status status = prepare(m);
+    nacre_status status = prepare(m, values->seconds);
     if (status == NACRE_OK && values->trace) {
         status = nacre_trace_begin(values->trace);
         if (status != NACRE_OK) {
             return status;
         }
     }
-    for (int i = 0; status == NACRE_OK && i < SLICES && !nacre_cli_signal(); i++) {
+    double spent = 0;
+    for (int i = 0; status == NACRE_OK && goes_on(i, LEAST_SLICES, SLICES, spent < values->seconds);
+         i++) {
+        uint64_t begin = nacre_clock_ns();
         status = run_slice(m, values->seconds / SLICES);
+        spent += (double)(nacre_clock_ns() - begin) * 1e-9;
         if (status == NACRE_OK) {
             status = nacre_cli_machine_look(&m->machine);
         }
@@ -128,13 +139,23 @@ static figures figures_of(const measurement *m) {
     return f;
 }
 
+static void append_size(nacre_text *text, const char *key, int64_t size) {
+    if (size) {
+        nacre_text_append(text, ",\"%s\":%" PRId64, key, size);
+    } else {
+        nacre_text_append(text, ",\"%s\":null", key);
+    }
+}
+
 static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
     figures f = figures_of(m);
     bool infer = m->whole == NACRE_CLI_INFER;
-    nacre_text_append(text,
-                      "{\"workload\":\"%s\",\"mode\":\"%s\",\"batch\":%" PRId64
-                      ",\"threads\":%d,\"isa\":\"%s\",\"steps\":%zu",
-                      m->job.workload->name, infer ? "infer" : "train", batch, nacre_threads(),
+    nacre_text_append(text, "{\"workload\":\"%s\",\"mode\":\"%s\",\"batch\":%" PRId64,
+                      m->job.workload->name, infer ? "infer" : "train", batch);
+    append_size(text, "width", m->job.workload->sizes.width);
+    append_size(text, "depth", m->job.workload->sizes.depth);
+    append_size(text, "sequence_length", m->job.workload->sizes.sequence_length);
+    nacre_text_append(text, ",\"threads\":%d,\"isa\":\"%s\",\"steps\":%zu", nacre_threads(),
                       nacre_isa(), m->step.added);
     const struct {
         const char *key;
@@ -257,14 +278,16 @@ static int stopped(void) {
     return 128 + nacre_cli_signal();
 }
 
-int nacre_cli_bench_workload(const nacre_cli_workload *workload,
+int nacre_cli_bench_workload(const nacre_cli_workload *usual,
                              const nacre_cli_bench_values *values) {
-    int64_t batch = values->batch_size ? values->batch_size : workload->batch_size;
+    nacre_cli_workload workload = *usual;
+    nacre_cli_resize_workload(&workload, &values->sizes);
+    int64_t batch = values->batch_size ? values->batch_size : workload.batch_size;
     if (values->check) {
-        return check(workload, values->batch_size ? batch : 2, values->infer, values->json);
+        return check(&workload, values->batch_size ? batch : 2, values->infer, values->json);
     }
     measurement m = {.whole = values->infer ? NACRE_CLI_INFER : NACRE_CLI_STEP};
-    nacre_status status = nacre_cli_job_make(workload, batch, 1, &m.job);
+    nacre_status status = nacre_cli_job_make(&workload, batch, 1, &m.job);
     if (status == NACRE_OK) {
         status = measure(&m, values);
     }

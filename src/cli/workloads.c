@@ -13,15 +13,32 @@
 #include <string.h>
 
 /* 784-128-128-128-10: the logits; softmax is part of the loss. */
-static nacre_module *mlp(void) {
-    return nacre_sequential(nacre_flatten(), nacre_linear(784, 128), nacre_relu(),
-                            nacre_linear(128, 128), nacre_relu(), nacre_linear(128, 128),
-                            nacre_relu(), nacre_linear(128, 10));
+static nacre_module *mlp(const nacre_cli_sizes *sizes) {
+    nacre_module *network = nacre_sequential(nacre_flatten());
+    for (int64_t i = 0, width = 784; i < sizes->depth; i++, width = sizes->width) {
+        nacre_module_add(network, NULL, nacre_linear(width, sizes->width));
+        nacre_module_add(network, NULL, nacre_relu());
+    }
+    nacre_module_add(network, NULL, nacre_linear(sizes->width, 10));
+    return network;
 }
 
 enum { CHARACTERS = 65 }; /* as many as Shakespeare's works have */
 
-static nacre_module *gpt(void) { return nacre_example_gpt(CHARACTERS); }
+static nacre_module *gpt(const nacre_cli_sizes *sizes) {
+    return nacre_example_gpt(CHARACTERS, sizes->sequence_length, sizes->width, sizes->depth);
+}
+static nacre_module *vit(const nacre_cli_sizes *sizes) {
+    return nacre_example_vit(sizes->width, sizes->depth);
+}
+static nacre_module *lenet(const nacre_cli_sizes *sizes) {
+    (void)sizes;
+    return nacre_example_lenet();
+}
+static nacre_module *resnet20(const nacre_cli_sizes *sizes) {
+    (void)sizes;
+    return nacre_example_resnet20();
+}
 
 static nacre_optimizer *adam(void) { return nacre_adam(.lr = 1e-3); }
 static nacre_optimizer *adamw(void) { return nacre_adam(.lr = 1e-3, .weight_decay = 0.01); }
@@ -32,6 +49,7 @@ static nacre_optimizer *sgd(void) {
 const nacre_cli_workload nacre_cli_workloads[] = {
     {
         .name = "mlp",
+        .sizes = {.width = 128, .depth = 3},
         .input = {.ndim = 2, .dims = {28, 28}},
         .classes = 10,
         .batch_size = 64,
@@ -43,19 +61,25 @@ const nacre_cli_workload nacre_cli_workloads[] = {
         .input = {.ndim = 3, .dims = {1, 28, 28}},
         .classes = 10,
         .batch_size = 64,
-        .network = nacre_example_lenet,
+        .network = lenet,
         .optimizer = adam,
     },
     {
         .name = "vit",
+        .sizes = {.width = NACRE_EXAMPLE_VIT_WIDTH, .depth = NACRE_EXAMPLE_VIT_BLOCKS},
+        .heads = 4,
         .input = {.ndim = 2, .dims = {28, 28}},
         .classes = 10,
         .batch_size = 64,
-        .network = nacre_example_vit,
+        .network = vit,
         .optimizer = adamw,
     },
     {
         .name = "gpt",
+        .sizes = {.width = NACRE_EXAMPLE_GPT_WIDTH,
+                  .depth = NACRE_EXAMPLE_GPT_BLOCKS,
+                  .sequence_length = NACRE_EXAMPLE_GPT_CONTEXT},
+        .heads = 4,
         .input = {.ndim = 1, .dims = {NACRE_EXAMPLE_GPT_CONTEXT}},
         .vocabulary = CHARACTERS,
         .target = {.ndim = 1, .dims = {NACRE_EXAMPLE_GPT_CONTEXT}},
@@ -69,7 +93,7 @@ const nacre_cli_workload nacre_cli_workloads[] = {
         .input = {.ndim = 3, .dims = {3, 32, 32}},
         .classes = 10,
         .batch_size = 64,
-        .network = nacre_example_resnet20,
+        .network = resnet20,
         .optimizer = sgd,
     },
 };
@@ -82,6 +106,16 @@ const nacre_cli_workload *nacre_cli_find_workload(const char *name) {
         }
     }
     return NULL;
+}
+
+void nacre_cli_resize_workload(nacre_cli_workload *workload, const nacre_cli_sizes *sizes) {
+    nacre_cli_sizes *own = &workload->sizes;
+    own->width = sizes->width ? sizes->width : own->width;
+    own->depth = sizes->depth ? sizes->depth : own->depth;
+    if (sizes->sequence_length) {
+        own->sequence_length = sizes->sequence_length;
+        workload->input.dims[0] = workload->target.dims[0] = sizes->sequence_length;
+    }
 }
 
 /* ---- samples ---- */
@@ -146,7 +180,8 @@ nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batc
         return status;
     }
     nacre_seed(seed);
-    out->model = nacre_model_new(workload->network(), nacre_cross_entropy(), workload->optimizer());
+    out->model = nacre_model_new(workload->network(&workload->sizes), nacre_cross_entropy(),
+                                 workload->optimizer());
     return nacre_model_check(out->model, workload->name);
 }
 

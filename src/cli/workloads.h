@@ -6,14 +6,21 @@
 #include <nacre/plan.h>
 #include <nacre/train.h>
 
+/* What of a network can be chosen; 0: it has no such size. */
+typedef struct nacre_cli_sizes {
+    int64_t width, depth, sequence_length;
+} nacre_cli_sizes;
+
 typedef struct nacre_cli_workload {
     const char *name;
-    nacre_shape input;  /* of one sample */
-    int64_t vocabulary; /* inputs are i64 tokens below it; 0: f32 in [0, 1) */
-    nacre_shape target; /* of one sample: classes, i64 */
+    nacre_cli_sizes sizes; /* the usual ones */
+    int64_t heads;         /* the width is a multiple of them; 0: of nothing */
+    nacre_shape input;     /* of one sample */
+    int64_t vocabulary;    /* inputs are i64 tokens below it; 0: f32 in [0, 1) */
+    nacre_shape target;    /* of one sample: classes, i64 */
     int64_t classes;
     int64_t batch_size; /* the usual one */
-    nacre_module *(*network)(void);
+    nacre_module *(*network)(const nacre_cli_sizes *sizes);
     nacre_optimizer *(*optimizer)(void);
 } nacre_cli_workload;
 
@@ -23,8 +30,16 @@ extern const size_t nacre_cli_workload_count;
 /* NULL: there is none of this name. */
 const nacre_cli_workload *nacre_cli_find_workload(const char *name);
 
-/* Largest batch: pixels of an mlp's take 313 MB. */
-enum { NACRE_CLI_MOST_SAMPLES = 100000 };
+/* Puts the sizes that are not 0 in place of its own; it must have them. */
+void nacre_cli_resize_workload(nacre_cli_workload *workload, const nacre_cli_sizes *sizes);
+
+/* Largest batch: pixels of an mlp's take 313 MB. Largest sizes: an mlp's weights take 4 GB. */
+enum {
+    NACRE_CLI_MOST_SAMPLES = 100000,
+    NACRE_CLI_MOST_WIDTH = 4096,
+    NACRE_CLI_MOST_DEPTH = 64,
+    NACRE_CLI_MOST_LENGTH = 8192,
+};
 
 /* A workload's model and a batch of made-up samples that lies in memory. */
 typedef struct nacre_cli_job {

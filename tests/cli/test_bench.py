@@ -10,7 +10,7 @@ import harness
 # Set where everything runs many times slower: under sanitizers, for the coverage.
 QUICK = bool(os.environ.get("NACRE_TESTS_QUICK"))
 WORKLOADS = ("mlp", "lenet", "vit", "gpt", "resnet20")
-FIGURES = ["workload", "mode", "batch", "threads", "isa", "steps", "flops", "bytes", "least_bytes", "us_min",
+FIGURES = ["workload", "mode", "batch", "width", "depth", "sequence_length", "threads", "isa", "steps", "flops", "bytes", "least_bytes", "us_min",
            "us_median", "spread", "us_forward", "us_backward", "us_update", "gflops", "peak_gflops",
            "peak_one_gflops", "peak_all_gflops", "bandwidth_gbytes", "roofline_us", "fraction",
            "arena_bytes", "live_lower_bound", "peak_rss_bytes"]
@@ -27,6 +27,19 @@ BAD_LINES = [
     (["bench", "kernels", "--infer"], ["--infer", "kernels"]),
     (["bench", "kernels", "--trace", "x"], ["--trace", "kernels"]),
     (["bench", "loader", "--check"], ["--check", "loader"]),
+    (["bench", "mlp", "--width", "4097"], ["--width"]),
+    (["bench", "mlp", "--width", "-1"], ["--width"]),
+    (["bench", "mlp", "--width", "99999999999999999999"], ["--width"]),
+    (["bench", "mlp", "--depth", "65"], ["--depth"]),
+    (["bench", "mlp", "--depth", "1e3"], ["--depth"]),
+    (["bench", "gpt", "--sequence-length", "8193"], ["--sequence-length"]),
+    (["bench", "mlp", "--sequence-length", "8"], ["--sequence-length", "mlp"]),
+    (["bench", "vit", "--sequence-length", "8"], ["--sequence-length", "vit"]),
+    (["bench", "lenet", "--width", "8"], ["--width", "lenet"]),
+    (["bench", "resnet20", "--depth", "8"], ["--depth", "resnet20"]),
+    (["bench", "kernels", "--depth", "3"], ["--depth", "kernels"]),
+    (["bench", "vit", "--width", "30"], ["--width", "30", "multiple of the 4 heads"]),
+    (["bench", "gpt", "--width", "1"], ["--width", "multiple of the 4 heads"]),
     (["bench", "loader", "--infer"], ["--infer", "loader"]),
 ]
 
@@ -82,6 +95,25 @@ class Bench(harness.ProgramTest):
     def test_the_batch_is_the_workloads_own_unless_given(self):
         self.assertEqual(self.good("bench", "mlp", "--seconds", 0, "--json").json["batch"], 64)
         self.assertIn("of it", self.good("bench", "mlp", "--seconds", 0).out)
+
+    def test_sizes_are_those_that_were_given(self):
+        def figures(workload, *flags):
+            return self.good("bench", workload, "--batch-size", 2, "--seconds", 0, "--json", *flags).json
+        own = figures("mlp")
+        self.assertEqual((own["width"], own["depth"], own["sequence_length"]), (128, 3, None))
+        wide = figures("mlp", "--width", 64, "--depth", 5)
+        self.assertEqual((wide["width"], wide["depth"]), (64, 5))
+        # Weights and two moments are read and written, the samples are read.
+        weights = 784 * 64 + 4 * 64 * 64 + 64 * 10 + 5 * 64 + 10
+        self.assertAlmostEqual(wide["least_bytes"], 2 * 3 * 4 * weights + 2 * (784 * 4 + 8), delta=64)
+        usual, long = figures("gpt", "--depth", 1), figures("gpt", "--depth", 1, "--sequence-length", 128)
+        self.assertEqual((usual["sequence_length"], long["sequence_length"]), (64, 128))
+        self.assertTrue(1.9 * usual["flops"] < long["flops"] < 3 * usual["flops"])
+        for flags in (["--width", 4], ["--depth", 1], ["--width", 4, "--depth", 2]):
+            checked = self.good("bench", "vit", *flags, "--check", "--json").json
+            self.assertLessEqual(checked["difference"], 1e-4)
+        checked = self.good("bench", "gpt", "--sequence-length", 1, "--depth", 1, "--check", "--json").json
+        self.assertLessEqual(checked["difference"], 1e-4)
 
     def test_the_work_is_that_of_the_plan(self):
         figures = self.good("bench", "mlp", "--batch-size", 32, "--seconds", 0, "--json").json

@@ -59,14 +59,17 @@ class BenchRun(harness.ProgramTest):
         answer = {"us_min": 100.0, "gflops": 50.0, "peak_gflops": 100.0, "bandwidth_gbytes": 20.0,
                   "flops": 4e7, "least_bytes": 2e6}
         figures = {"step": {"mlp": {64: {1: {"nacre": answer}}}},
-                   "sweep": {"mlp": {b: {"us_min": 3.0 * b} for b in (1, 2, 4, 8, 16)}}}
+                   "sweep": {axis: {"mlp": {n: {"us_min": 3.0 * n, "arena_bytes": 5 * n * n} for n in (1, 2, 4, 8)}}
+                             for axis in ("batch-size", "width")}}
         drawn = plots.draw(path, rows, figures)
         self.assertEqual([os.path.basename(name) for name in drawn],
-                         ["results-ratios.svg", "results-roofline.svg", "results-batch.svg"])
+                         ["results-ratios.svg", "results-roofline.svg", "results-batch-size.svg",
+                          "results-batch-size-memory.svg", "results-width.svg", "results-width-memory.svg"])
         for name in drawn:
             xml.etree.ElementTree.parse(name)
-        with open(drawn[2], encoding="utf-8") as file:
-            self.assertIn("b^1.00", file.read())
+        for name, law in zip(drawn[2:], ("n^1.00", "n^2.00", "n^1.00", "n^2.00")):
+            with open(name, encoding="utf-8") as file:
+                self.assertIn(law, file.read())
 
     def test_every_peer_has_a_script_and_known_workloads(self):
         import environment
