@@ -189,6 +189,17 @@ static void convolutions_of_any_width_are_right(void **state) {
             check_geometry((geometry){2, 1, outs, 3, width, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
 }
 
+/* Vectors of a plain row's columns: every number of whole ones and rests, with the padding in any of them. */
+static void wide_convolutions_are_right(void **state) {
+    (void)state;
+    const int64_t outs[] = {1, 4, 5, 8, 11, 19};
+    for (int64_t width = 14; width <= 34; width++)
+        for (size_t i = 0; i < sizeof outs / sizeof outs[0]; i++)
+            check_geometry(
+                (geometry){1, 2, outs[i], 3, width, {2, 5}, {1, 1}, {1, width % 4}, {1, 1}, 1});
+    check_geometry((geometry){2, 4, 6, 3, 40, {1, 3}, {1, 1}, {0, 9}, {1, 9}, 2});
+}
+
 static void convolutions_of_any_window_are_right(void **state) {
     (void)state;
     for (int64_t h = 1; h <= 6; h++)
@@ -211,6 +222,25 @@ static void convolutions_by_tiles_of_four_are_right(void **state) {
                 2, 8, 9, extent, 11 - extent, {3, 3}, {1, 1}, {padding, 2 - padding}, {1, 1}, 1});
     check_geometry((geometry){18, 40, 23, 6, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
     check_geometry((geometry){1, 9, 70, 4, 20, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
+}
+
+/* A tap outside takes no part, so that a NaN among the weights reaches only the outputs that it meets. */
+static void padding_is_passed_over(void **state) {
+    (void)state;
+    nacre_word attrs[NACRE_MAX_ATTRS] = {0};
+    geometry g = {1, 1, 1, 3, 20, {1, 3}, {1, 1}, {0, 1}, {1, 1}, 1};
+    set_attrs(&g, attrs);
+    nacre_plan_op step = kit_step(&nacre_op_conv2d, attrs);
+    step.inputs = 2;
+    step.outputs = 1;
+    step.in[0] = kit_random_f32(NACRE_SHAPE(1, 1, 3, 20));
+    step.in[1] = kit_random_f32(NACRE_SHAPE(1, 1, 1, 3));
+    ((float *)step.in[1].data)[0] = NAN;
+    step.out[0] = kit_array(NACRE_F32, NACRE_SHAPE(1, 1, 3, 20));
+    kit_run(&step);
+    const float *y = step.out[0].data;
+    for (int i = 0; i < 60; i++) assert_true(!isnan(y[i]) == (i % 20 == 0));
+    kit_end();
 }
 
 static void dilated_and_grouped_convolutions_are_right(void **state) {
@@ -254,8 +284,8 @@ static void samples_go_into_lanes_and_back(void **state) {
 }
 
 /* Pools of laned images and of a few plain ones, each against a walk over its windows. */
-static void check_pool(const nacre_op *op, int64_t samples, nacre_word *attrs) {
-    int64_t k[2], s[2], p[2], in[] = {9, 7}, out[2];
+static void check_pool(const nacre_op *op, int64_t samples, int64_t columns, nacre_word *attrs) {
+    int64_t k[2], s[2], p[2], in[] = {9, columns}, out[2];
     for (int i = 0; i < 2; i++) {
         nacre_word *words[] = {&attrs[NACRE_POOL_KERNEL], &attrs[NACRE_POOL_STRIDE],
                                &attrs[NACRE_POOL_PADDING]};
@@ -291,14 +321,15 @@ static void pools_of_any_window_are_right(void **state) {
     (void)state;
     const int64_t windows[][6] = {{2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {1, 4, 1, 3, 0, 2},
                                   {9, 7, 1, 1, 0, 0}, {3, 2, 4, 5, 1, 1}, {5, 5, 1, 2, 2, 2}};
+    const int64_t columns[] = {7, 8, 17, 31, 32, 33, 35, 66};
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++)
-        for (int64_t samples = 1; samples <= 33; samples += samples < 5 ? 1 : 14) {
+        for (int64_t samples = 1, at = (int64_t)i; samples <= 33; samples += samples < 5 ? 1 : 14) {
             const int64_t *w = windows[i];
             nacre_word attrs[NACRE_MAX_ATTRS] = {[NACRE_POOL_KERNEL] = nacre_pair(w[0], w[1]),
                                                  [NACRE_POOL_STRIDE] = nacre_pair(w[2], w[3]),
                                                  [NACRE_POOL_PADDING] = nacre_pair(w[4], w[5])};
-            check_pool(&nacre_op_max_pool2d, samples, attrs);
-            check_pool(&nacre_op_avg_pool2d, samples, attrs);
+            check_pool(&nacre_op_max_pool2d, samples, columns[at % 8], attrs);
+            check_pool(&nacre_op_avg_pool2d, samples, columns[at++ % 8], attrs);
         }
 }
 
@@ -307,6 +338,8 @@ int main(void) {
         KIT_TEST(convolutions_of_any_number_of_channels_are_right),
         KIT_TEST(convolutions_of_any_number_of_samples_are_right),
         KIT_TEST(convolutions_of_any_width_are_right),
+        KIT_TEST(wide_convolutions_are_right),
+        KIT_TEST(padding_is_passed_over),
         KIT_TEST(convolutions_of_any_window_are_right),
         KIT_TEST(convolutions_by_tiles_of_four_are_right),
         KIT_TEST(dilated_and_grouped_convolutions_are_right),

@@ -130,32 +130,34 @@ static void pack(const sums *s, const float *weight, float *out) {
 
 /* ---- summing ---- */
 
+/* Outputs from o on in one call: even parts of a panel, none of them across its end. */
+static int64_t next_outs(const sums *s, int64_t o) {
+    int64_t end = (o / NACRE_LANES + 1) * NACRE_LANES;
+    int64_t left = nacre_smaller(end, s->out_channels) - o;
+    return nacre_parts(left, nacre_parts(left, s->c.level->conv->outs));
+}
+
 /* One row of a group's outputs; x: the group's first input plane, out: its first output's row. */
 static void sum_laned(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
                       float *out) {
-    const nacre_conv *c = &s->c;
     const float *w = s->weight + group * s->panels * s->panel_floats;
     const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
-    for (int64_t o = 0; o < s->out_channels;) {
-        /* Even parts of a panel, none of them across its end. */
-        int64_t panel = o / NACRE_LANES, end = (panel + 1) * NACRE_LANES;
-        int64_t left = nacre_smaller(end, s->out_channels) - o;
-        int64_t outs = nacre_parts(left, nacre_parts(left, c->level->conv->outs));
-        const float *weight = w + panel * s->panel_floats + o % NACRE_LANES;
+    for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
+        outs = next_outs(s, o);
+        const float *weight = w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES;
         for (int i = 0; i < s->segment_count; i++) {
             const segment *part = &s->segments[i];
             sum->column = part->tap;
             sum->columns = part->taps;
-            c->level->conv->sum(sum, (int)outs, part->pixels, x, weight, bias ? bias + o : NULL,
-                                out + o * sum->out_channel + part->first * NACRE_LANES);
+            s->c.level->conv->sum(sum, (int)outs, part->pixels, x, weight, bias ? bias + o : NULL,
+                                  out + o * sum->out_channel + part->first * NACRE_LANES);
         }
-        o += outs;
     }
 }
 
 /* The same for a sample alone: the lanes hold a panel's channels, and the rows turn on their way out. */
-static void sum_plain(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
-                      float *out) {
+static void sum_channels(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
+                         float *out) {
     const nacre_conv_kernels *kernels = s->c.level->conv;
     for (int64_t panel = 0; panel < s->panels; panel++) {
         int64_t o = panel * NACRE_LANES;
@@ -179,12 +181,37 @@ static void sum_plain(const sums *s, nacre_conv_sum *sum, int64_t group, const f
     }
 }
 
+/* The same with columns in the lanes. */
+static void sum_columns(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
+                        float *out) {
+    const nacre_conv_axis *axis = &s->c.column;
+    nacre_conv_tap taps[NACRE_CONV_MOST_TAPS];
+    int64_t first[NACRE_CONV_MOST_TAPS], end[NACRE_CONV_MOST_TAPS];
+    for (int64_t t = 0; t < axis->taps; t++) {
+        int64_t before = t * axis->dilation;
+        taps[t] = (nacre_conv_tap){before, t * NACRE_LANES};
+        first[t] = axis->padding - before;
+        end[t] = axis->padding + axis->x - before;
+    }
+    sum->column = taps;
+    sum->columns = (int)axis->taps;
+    const float *w = s->weight + group * s->panels * s->panel_floats;
+    const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
+    for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
+        outs = next_outs(s, o);
+        s->c.level->conv->sum_columns(sum, first, end, (int)outs, s->out_columns, x,
+                                      w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES,
+                                      bias ? bias + o : NULL, out + o * sum->out_channel);
+    }
+}
+
 /* A row of all channels; item: a block of samples, or one sample. */
 static void sum_row(const sums *s, int64_t item, int64_t row) {
     const nacre_conv *c = &s->c;
     nacre_conv_tap rows[NACRE_CONV_MOST_TAPS];
+    int64_t x_row = s->pitch ? s->pitch : s->in_columns * s->unit;
     nacre_conv_sum sum = {.channels = s->in_channels,
-                          .x_channel = s->in_rows * s->in_columns * s->unit,
+                          .x_channel = s->in_rows * x_row,
                           .w_channel = c->row.taps * c->column.taps * NACRE_LANES,
                           .x_step = pixel_step(s) * s->unit,
                           .out_channel = s->out_rows * s->out_columns * s->unit,
@@ -193,7 +220,7 @@ static void sum_row(const sums *s, int64_t item, int64_t row) {
                           .relu = s->relu};
     sum.rows = taps_at(&c->row, s->backward, row, rows);
     for (int r = 0; r < sum.rows; r++) {
-        rows[r].x *= s->in_columns * s->unit;
+        rows[r].x *= x_row;
         rows[r].w *= c->column.taps * NACRE_LANES;
     }
     for (int64_t group = 0; group < c->groups; group++) {
@@ -201,7 +228,12 @@ static void sum_row(const sums *s, int64_t item, int64_t row) {
         const float *x = s->in + at * s->in_channels * sum.x_channel;
         float *out =
             s->out + at * s->out_channels * sum.out_channel + row * s->out_columns * s->unit;
-        (s->unit == 1 ? sum_plain : sum_laned)(s, &sum, group, x, out);
+        if (s->way == NACRE_CONV_SAMPLES)
+            sum_laned(s, &sum, group, x, out);
+        else if (s->way == NACRE_CONV_CHANNELS)
+            sum_channels(s, &sum, group, x, out);
+        else
+            sum_columns(s, &sum, group, x, out);
     }
 }
 
@@ -234,6 +266,16 @@ void nacre_conv_finish(const nacre_conv_sums *s) {
     s->c.level->elementwise->tile[NACRE_TILE_RELU]((size_t)floats, s->relu_out, s->out, NULL, NULL);
 }
 
+/* A sample alone: as few vectors of sums as possible. */
+static void choose_way(nacre_conv_sums *s) {
+    const nacre_conv_axis *axis = &s->c.column;
+    if (s->unit == NACRE_LANES) return;
+    int64_t vectors = nacre_parts(s->out_columns, NACRE_LANES);
+    bool columns = axis->stride == 1 && vectors * s->out_channels < s->out_columns * s->panels;
+    s->way = columns ? NACRE_CONV_COLUMNS : NACRE_CONV_CHANNELS;
+    if (columns) s->pitch = vectors * NACRE_LANES + (axis->taps - 1) * axis->dilation;
+}
+
 nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
     nacre_conv_sums s = {.backward = step->op == &nacre_op_conv2d_backward_input};
     const nacre_shape *in = &step->in[0].shape, *out = &step->out[0].shape;
@@ -251,6 +293,7 @@ nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
     s.panels = nacre_parts(s.out_channels, NACRE_LANES);
     s.panel_floats = s.in_channels * s.c.row.taps * s.c.column.taps * NACRE_LANES;
     s.unit = step->in[0].laned ? NACRE_LANES : 1;
+    choose_way(&s);
     take_epilogue(&s, step);
     int64_t row_work = s.out_columns * s.panels * s.panel_floats * s.unit;
     s.each =
@@ -258,15 +301,48 @@ nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
     return s;
 }
 
+/* ---- padded copies ---- */
+
+typedef struct pad_job {
+    const sums *s;
+    const float *in;
+    float *out;
+} pad_job;
+
+/* A plane of a sample, zeros around its rows. */
+static void pad_task(void *context, size_t index) {
+    const pad_job *j = context;
+    const sums *s = j->s;
+    int64_t left = s->c.column.padding, width = nacre_smaller(s->in_columns, s->pitch - left);
+    const float *from = j->in + (int64_t)index * s->in_rows * s->in_columns;
+    float *to = j->out + (int64_t)index * s->in_rows * s->pitch;
+    memset(to, 0, (size_t)(s->in_rows * s->pitch) * sizeof *to);
+    for (int64_t row = 0; row < s->in_rows && width > 0; row++)
+        memcpy(to + row * s->pitch + left, from + row * s->in_columns, (size_t)width * sizeof *to);
+}
+
+static int64_t in_planes(const sums *s) { return s->c.samples * s->c.groups * s->in_channels; }
+
+static void pad(sums *s, float *out) {
+    pad_job job = {.s = s, .in = s->in, .out = out};
+    nacre_parallel((size_t)in_planes(s), pad_task, &job);
+    s->in = out;
+}
+
+static int64_t packed_floats(const sums *s) { return s->c.groups * s->panels * s->panel_floats; }
+
 static void run_sums(const nacre_plan_op *step, void *scratch) {
     sums s = nacre_conv_sums_of(step);
     if (nacre_shape_numel(&step->out[0].shape) == 0) return;
-    float *packed = scratch;
-    int64_t panels = s.c.groups * s.panels;
+    float *packed = scratch, *rest = packed + packed_floats(&s);
     s.weight = packed;
-    s.segments = (segment *)(void *)(packed + panels * s.panel_floats);
-    find_segments(&s);
     pack(&s, step->in[1].data, packed);
+    if (s.way == NACRE_CONV_COLUMNS) {
+        pad(&s, rest);
+    } else {
+        s.segments = (segment *)(void *)rest;
+        find_segments(&s);
+    }
     int64_t items = s.unit == 1 ? s.c.samples : s.c.blocks;
     nacre_parallel((size_t)(items * nacre_parts(s.out_rows, s.each)), sum_task, &s);
     nacre_conv_finish(&s);
@@ -278,8 +354,10 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     if (!nacre_cpu_inputs_are_plain(step)) return false;
     sums s = nacre_conv_sums_of(step);
     if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
-    size_t scratch = (size_t)(s.c.groups * s.panels * s.panel_floats) * sizeof(float) +
-                     (size_t)s.out_columns * sizeof(segment);
+    size_t scratch = (size_t)packed_floats(&s) * sizeof(float);
+    scratch += s.way == NACRE_CONV_COLUMNS
+                   ? (size_t)(in_planes(&s) * s.in_rows * s.pitch) * sizeof(float)
+                   : (size_t)s.out_columns * sizeof(segment);
     return nacre_cpu_use(step, run_sums, scratch,
                          step->in[0].laned ? "laned convolution" : "convolution");
 }

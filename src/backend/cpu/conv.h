@@ -24,10 +24,18 @@ typedef struct nacre_conv {
 nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const nacre_shape *y,
                          const nacre_shape *weight);
 
+/* What the lanes of vectors hold. */
+typedef enum nacre_conv_way {
+    NACRE_CONV_SAMPLES,  /* laned arrays */
+    NACRE_CONV_CHANNELS, /* of the outputs of a sample alone */
+    NACRE_CONV_COLUMNS,  /* of a sample alone with few outputs, from a padded copy of it */
+} nacre_conv_way;
+
 /* A direction: outputs are y's and pixels x's, or the other way round. */
 typedef struct nacre_conv_sums {
     nacre_conv c;
     bool backward, relu;
+    nacre_conv_way way;
     int64_t unit; /* floats of a pixel: 16 in lanes, 1 of a sample alone */
     const float *in, *bias;
     const float *weight;               /* as packed: [group][panel][in channel][tap][16 outs] */
@@ -35,9 +43,10 @@ typedef struct nacre_conv_sums {
     int64_t in_channels, out_channels; /* of one group */
     int64_t in_rows, in_columns, out_rows, out_columns;
     int64_t panels, panel_floats;
-    int64_t each; /* rows of a task */
-    struct nacre_conv_segment *segments;
+    int64_t each;                        /* rows of a task */
+    struct nacre_conv_segment *segments; /* of the first two ways */
     int segment_count;
+    int64_t pitch; /* of the third: floats of a padded row */
 } nacre_conv_sums;
 
 nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step);

@@ -276,6 +276,12 @@ typedef struct nacre_conv_kernels {
        and taps' x count single floats. */
     void (*sum_channels)(const nacre_conv_sum *s, int64_t pixels, const float *x, const float *w,
                          const float *bias, float *out);
+    /* The same for a sample alone and few outputs, a row at a time, stride 1: x is padded with zeros, and column tap t lies
+       inside x from output column first[t] to end[t] (elsewhere it is passed over: a weight may be NaN). May read and
+       write 16 columns at a time, so x's rows and out have room for whole ones; out: outputs out_channel apart. */
+    void (*sum_columns)(const nacre_conv_sum *s, const int64_t *first, const int64_t *end, int outs,
+                        int64_t columns, const float *x, const float *w, const float *bias,
+                        float *out);
     void (*products)(const nacre_conv_products *p, int outs, int taps, const float *dy,
                      const float *x, float *acc);
     /* out[i] += the tree of the sums over the first `samples` lanes of acc[i] */

@@ -15,6 +15,9 @@
 #define MOST_PIXELS 4
 _Static_assert(MOST_OUTS <= NACRE_CONV_OUTS, "tiles have more channels than drivers have room for");
 
+static const float lane_numbers[NACRE_LANES] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                8, 9, 10, 11, 12, 13, 14, 15};
+
 /* ---- outputs ---- */
 
 /* One tap of one channel added to a tile. */
@@ -114,10 +117,11 @@ static void sum(const nacre_conv_sum *s, int outs, int64_t pixels, const float *
 
 /* ---- outputs of a sample alone: the lanes are 16 channels ---- */
 
+/* Pixels whose accumulators fill the registers. */
 #if NACRE_LEVEL_AVX512
-enum { ALONE = 24 }; /* pixels whose accumulators fill the registers */
+#define ALONE 24
 #else
-enum { ALONE = 12 };
+#define ALONE 12
 #endif
 
 INLINE void alone(const int pixels, const nacre_conv_sum *s, const float *x, const float *w,
@@ -141,19 +145,116 @@ INLINE void alone(const int pixels, const nacre_conv_sum *s, const float *x, con
     }
 }
 
+#define ALONE_CASE(pixels)                                                                         \
+    case pixels:                                                                                   \
+        alone(pixels, s, x, w, bias, out);                                                         \
+        break;
+#define ALONE_CASES(a, b, c, d, e, f)                                                              \
+    ALONE_CASE(a)                                                                                  \
+    ALONE_CASE(b)                                                                                  \
+    ALONE_CASE(c)                                                                                  \
+    ALONE_CASE(d)                                                                                  \
+    ALONE_CASE(e)                                                                                  \
+    ALONE_CASE(f)
+
+static void alone_of(int64_t pixels, const nacre_conv_sum *s, const float *x, const float *w,
+                     const float *bias, float *out) {
+    switch (pixels) {
+        ALONE_CASES(1, 2, 3, 4, 5, 6)
+        ALONE_CASES(7, 8, 9, 10, 11, 12)
+#if ALONE == 24
+        ALONE_CASES(13, 14, 15, 16, 17, 18)
+        ALONE_CASES(19, 20, 21, 22, 23, 24)
+#endif
+    default:
+        break;
+    }
+}
+
+/* Pixels in even parts: a few left over would wait for each fma. */
 static void sum_channels(const nacre_conv_sum *s, int64_t pixels, const float *x, const float *w,
                          const float *bias, float *out) {
-    for (int lane = 0; lane < NACRE_LANES; lane += LANES) {
-        const float *b = bias ? bias + lane : NULL;
-        int64_t i = 0;
-        for (; i + ALONE <= pixels; i += ALONE)
-            alone(ALONE, s, x + i * s->x_step, w + lane, b, out + i * NACRE_LANES + lane);
-        for (; i + ALONE / 2 <= pixels; i += ALONE / 2)
-            alone(ALONE / 2, s, x + i * s->x_step, w + lane, b, out + i * NACRE_LANES + lane);
-        for (; i + 4 <= pixels; i += 4)
-            alone(4, s, x + i * s->x_step, w + lane, b, out + i * NACRE_LANES + lane);
-        for (; i < pixels; i++)
-            alone(1, s, x + i * s->x_step, w + lane, b, out + i * NACRE_LANES + lane);
+    const int64_t parts = (pixels + ALONE - 1) / ALONE;
+    for (int64_t part = 0; part < parts; part++) {
+        const int64_t first = pixels * part / parts, end = pixels * (part + 1) / parts;
+        for (int lane = 0; lane < NACRE_LANES; lane += LANES)
+            alone_of(end - first, s, x + first * s->x_step, w + lane, bias ? bias + lane : NULL,
+                     out + first * NACRE_LANES + lane);
+    }
+}
+
+/* ---- outputs of a sample alone: the lanes are 16 columns ---- */
+
+#define MOST_VECS 2
+
+/* Lanes whose output columns `from`, from + 1, ... lie outside [first, end). */
+INLINE mask outside(int64_t from, int64_t first, int64_t end) {
+    const vec lane = vec_load(lane_numbers);
+    return mask_or(vec_less(lane, vec_set((float)(first - from))),
+                   vec_less_equal(vec_set((float)(end - from)), lane));
+}
+
+/* `outs` channels of `vecs` vectors of columns from `at` on. Only ever called with constants for both. */
+INLINE void columns_tile(const int outs, const int vecs, const nacre_conv_sum *s,
+                         const int64_t *first, const int64_t *end, int64_t columns, int64_t at,
+                         const float *x, const float *w, const float *bias, float *out) {
+    vec sum[MOST_OUTS][MOST_VECS];
+    EACH (o, outs)
+        EACH (v, vecs) sum[o][v] = vec_zero();
+    for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel) {
+        for (int r = 0; r < s->rows; r++) {
+            for (int t = 0; t < s->columns; t++) {
+                const float *from = x + s->row[r].x + s->column[t].x + at;
+                const float *weight = w + s->row[r].w + s->column[t].w;
+                EACH (v, vecs) {
+                    const vec pixel = vec_load(from + v * LANES);
+                    const int64_t column = at + v * LANES;
+                    if (first[t] <= column && (column + LANES <= end[t] || columns <= end[t])) {
+                        EACH (o, outs) sum[o][v] = vec_fma(vec_set(weight[o]), pixel, sum[o][v]);
+                    } else {
+                        const mask off = outside(column, first[t], end[t]);
+                        EACH (o, outs)
+                            sum[o][v] = vec_fma_unless(off, vec_set(weight[o]), pixel, sum[o][v]);
+                    }
+                }
+            }
+        }
+    }
+    EACH (o, outs) {
+        const vec b = bias ? vec_set(bias[o]) : vec_zero();
+        EACH (v, vecs) {
+            vec y = bias ? vec_add(sum[o][v], b) : sum[o][v];
+            if (s->relu) y = vec_max(vec_zero(), y);
+            const int64_t left = columns - at - v * LANES;
+            if (left > 0) vec_store_n(out + o * s->out_channel + at + v * LANES, (size_t)left, y);
+        }
+    }
+}
+
+#define COLUMNS_CASE(outs)                                                                         \
+    case outs:                                                                                     \
+        for (; at + LANES < columns; at += MOST_VECS * LANES)                                      \
+            columns_tile(outs, MOST_VECS, s, first, end, columns, at, x, w, bias, out);            \
+        if (at < columns) columns_tile(outs, 1, s, first, end, columns, at, x, w, bias, out);      \
+        break;
+
+static void sum_columns(const nacre_conv_sum *s, const int64_t *first, const int64_t *end, int outs,
+                        int64_t columns, const float *x, const float *w, const float *bias,
+                        float *out) {
+    int64_t at = 0;
+    switch (outs) {
+        COLUMNS_CASE(1)
+        COLUMNS_CASE(2)
+        COLUMNS_CASE(3)
+        COLUMNS_CASE(4)
+#if MOST_OUTS > 4
+        COLUMNS_CASE(5)
+        COLUMNS_CASE(6)
+        COLUMNS_CASE(7)
+        COLUMNS_CASE(8)
+#endif
+    default:
+        break;
     }
 }
 
@@ -310,6 +411,7 @@ const nacre_conv_kernels NACRE_AT_LEVEL(nacre_conv_kernels) = {
     .outs_beside = OUTS_BESIDE,
     .sum = sum,
     .sum_channels = sum_channels,
+    .sum_columns = sum_columns,
     .products = sum_products,
     .join_lanes = join_lanes,
     .sum_pixels = sum_pixels,

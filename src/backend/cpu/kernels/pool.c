@@ -96,33 +96,78 @@ static void average_backward(const nacre_pool *p, const float *dy, float *dx) {
 
 /* ---- a sample alone ---- */
 
-static void max_alone(const nacre_pool *p, const float *x, float *y) {
-    for (int64_t row = 0; row < p->out_rows; row++) {
-        for (int64_t column = 0; column < p->out_columns; column++) {
+INLINE float pool_window(const bool maximum, const nacre_pool *p, const window w, const float *x) {
+    float result = maximum ? -INFINITY : 0;
+    for (int64_t r = w.first_row; r < w.end_row; r++)
+        for (int64_t c = w.first_column; c < w.end_column; c++) {
+            const float a = x[r * p->columns + c];
+            if (maximum)
+                result = result != result || result > a ? result : a;
+            else
+                result += a;
+        }
+    return maximum ? result : result / (float)(p->kernel[0] * p->kernel[1]);
+}
+
+/* Every `stride`-th of the floats from p on, n of them: 1 and 2 in vectors. */
+enum { MOST_STRIDE = 2 };
+INLINE vec load_every(const int stride, const float *p, size_t n) {
+    if (stride == 1) return vec_load_n(p, n);
+    const size_t floats = 2 * n - 1;
+    return vec_even(vec_load_n(p, floats),
+                    floats > LANES ? vec_load_n(p + LANES, floats - LANES) : vec_zero());
+}
+
+/* n neighbouring outputs whose windows lie inside from side to side; x: the first of the first window. */
+INLINE void pool_vector(const bool maximum, const int stride, const nacre_pool *p, int64_t rows,
+                        size_t n, const float *x, float *y) {
+    vec result = maximum ? vec_set(-INFINITY) : vec_zero();
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < p->kernel[1]; c++) {
+            const vec a = load_every(stride, x + r * p->columns + c, n);
+            result = maximum ? vec_maximum(result, a) : vec_add(result, a);
+        }
+    if (!maximum) result = vec_div(result, vec_set((float)(p->kernel[0] * p->kernel[1])));
+    vec_store_n(y, n, result);
+}
+
+INLINE void pool_alone(const bool maximum, const int stride, const nacre_pool *p, const float *x,
+                       float *y) {
+    const int64_t inside = p->columns + p->padding[1] - p->kernel[1];
+    int64_t first = 0, end = 0;
+    if (stride <= MOST_STRIDE && inside >= 0) {
+        first = (p->padding[1] + stride - 1) / stride;
+        end = larger(first, smaller(p->out_columns, inside / stride + 1));
+    }
+    for (int64_t row = 0; row < p->out_rows; row++, y += p->out_columns) {
+        for (int64_t column = 0; column < p->out_columns;) {
             const window w = window_at(p, row, column);
-            float most = -INFINITY;
-            for (int64_t r = w.first_row; r < w.end_row; r++)
-                for (int64_t c = w.first_column; c < w.end_column; c++) {
-                    const float a = x[r * p->columns + c];
-                    most = most != most || most > a ? most : a;
-                }
-            *y++ = most;
+            if (column < first || column >= end) {
+                y[column++] = pool_window(maximum, p, w, x);
+                continue;
+            }
+            const int64_t n = smaller(LANES, end - column);
+            pool_vector(maximum, stride, p, w.end_row - w.first_row, (size_t)n,
+                        x + w.first_row * p->columns + w.first_column, y + column);
+            column += n;
         }
     }
 }
 
+INLINE void pool_of_stride(const bool maximum, const nacre_pool *p, const float *x, float *y) {
+    if (p->stride[1] == 1)
+        pool_alone(maximum, 1, p, x, y);
+    else if (p->stride[1] == 2)
+        pool_alone(maximum, 2, p, x, y);
+    else
+        pool_alone(maximum, MOST_STRIDE + 1, p, x, y);
+}
+
+static void max_alone(const nacre_pool *p, const float *x, float *y) {
+    pool_of_stride(true, p, x, y);
+}
 static void average_alone(const nacre_pool *p, const float *x, float *y) {
-    const float share = (float)(p->kernel[0] * p->kernel[1]);
-    for (int64_t row = 0; row < p->out_rows; row++) {
-        for (int64_t column = 0; column < p->out_columns; column++) {
-            const window w = window_at(p, row, column);
-            float sum = 0;
-            for (int64_t r = w.first_row; r < w.end_row; r++)
-                for (int64_t c = w.first_column; c < w.end_column; c++)
-                    sum += x[r * p->columns + c];
-            *y++ = sum / share;
-        }
-    }
+    pool_of_stride(false, p, x, y);
 }
 
 const nacre_pool_kernels NACRE_AT_LEVEL(nacre_pool_kernels) = {

@@ -282,6 +282,31 @@ INLINE mask mask_or(mask a, mask b) {
 #endif
 }
 
+/* Lanes 0, 2, 4 ... of a and then of b */
+INLINE vec vec_even(vec a, vec b) {
+#if NACRE_LEVEL_AVX512
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(a, even, b);
+#elif NACRE_LEVEL_AVX2
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
+#elif NACRE_LEVEL_NEON
+    return vuzp1q_f32(a, b);
+#else
+    return (vec){a[0], a[2], b[0], b[2]};
+#endif
+}
+
+/* c where m, else a b + c */
+INLINE vec vec_fma_unless(mask m, vec a, vec b, vec c) {
+#if NACRE_LEVEL_AVX512
+    return _mm512_mask3_fmadd_ps(a, b, c, (mask)~m);
+#else
+    return vec_select(m, c, vec_fma(a, b, c));
+#endif
+}
+
 /* A whole vector, or the first n lanes of one: the tail of every loop. */
 INLINE vec vec_load_n(const float *p, size_t n) {
     return n >= LANES ? vec_load(p) : vec_load_part(p, n);
