@@ -322,9 +322,11 @@ nacre_status nacre_copy_from(nacre_tensor *t, const void *data, size_t bytes) {
             return NACRE_OUT_OF_MEMORY;
         }
     }
+    nacre_storage *storage = t->value->storage;
     if (bytes > 0) {
-        memcpy(t->value->storage->data, data, bytes);
+        memcpy(storage->data, data, bytes);
     }
+    t->value->version = ++storage->version; /* outdates the forms that kernels keep */
     return NACRE_OK;
 }
 

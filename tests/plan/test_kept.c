@@ -56,6 +56,22 @@ static void an_assignment_is_seen_at_once(void **state) {
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
+static void copied_data_are_seen_at_once(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *w = parameter(NACRE_SHAPE(OUT, IN), 1), *b = parameter(NACRE_SHAPE(OUT), 2);
+    float values[OUT * IN], after[OUT], fresh[OUT];
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 3; i++) predict(w, b, 1, after);
+        for (int i = 0; i < OUT * IN; i++) values[i] = (float)(i % 7 + round);
+        assert_int_equal(nacre_copy_from(w, values, sizeof values), NACRE_OK);
+        predict(w, b, 1, after);
+        predict(nacre_from_data(values, .shape = NACRE_SHAPE(OUT, IN)), b, 1, fresh);
+        assert_memory_equal(after, fresh, sizeof after);
+    }
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
 /* Two views of one tensor want two forms; only one is kept. */
 static void views_of_one_tensor_do_not_mix(void **state) {
     (void)state;
@@ -81,6 +97,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(repeated_uses_have_the_same_bits),
         cmocka_unit_test(an_assignment_is_seen_at_once),
+        cmocka_unit_test(copied_data_are_seen_at_once),
         cmocka_unit_test(views_of_one_tensor_do_not_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
