@@ -34,6 +34,23 @@ NACRE_API void nacre_tuning_clear(void);
 /* How many shapes it holds. */
 NACRE_API size_t nacre_tuning_count(void);
 
+/* Tunes the calling thread's f32 products, where they stand in its own work: from nacre_tune_begin on each product
+   that is planned anew runs in another way each time, all of them with the same bits, and is timed; what is
+   clearly slower is dropped on the way. nacre_tune_end puts the ways that beat the rules by 3 % and more, in
+   rounds of all that are left, into the table in force. So the more runs, the better: some hundred of each product
+   at least. What a product was found to do best is its entry; where that is what the rules say, it has none.
+
+       nacre_tune_begin();
+       ... a few hundred training steps ...
+       nacre_tune_end();
+       nacre_tuning_save(NULL);
+
+   Both empty the thread's plan cache. One thread at a time tunes: else NACRE_INVALID_STATE. nacre_tune_end, on the
+   same thread: NACRE_OUT_OF_MEMORY where not every product could be tried, NACRE_INVALID_STATE without a begin
+   or when the table is full. */
+NACRE_API nacre_status nacre_tune_begin(void);
+NACRE_API nacre_status nacre_tune_end(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,6 +23,7 @@ static const command commands[] = {
     {&nacre_cli_summary_syntax, nacre_cli_summary, false},
     {&nacre_cli_explain_syntax, nacre_cli_explain, true},
     {&nacre_cli_bench_syntax, nacre_cli_bench, true},
+    {&nacre_cli_tune_syntax, nacre_cli_tune, false}, /* reads the table itself */
     {&nacre_cli_info_syntax, nacre_cli_info, false},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -50,7 +51,7 @@ static const command *find_command(const char *name) {
         nacre_cli_usage("unknown command %.100s; did you mean %s?", name, nearest);
     } else {
         nacre_cli_usage("unknown command %.100s; known ones: train, evaluate, predict, summary, "
-                        "explain, bench, info, help",
+                        "explain, bench, tune, info, help",
                         name);
     }
     return NULL;

@@ -1,5 +1,5 @@
 #include "backend/cpu/product.h"
-#include "backend/cpu/tuning.h"
+#include "backend/cpu/tune.h"
 
 /* ---- from shapes to a product ---- */
 
@@ -111,9 +111,10 @@ bool nacre_cpu_prepare_product(nacre_plan_op *step) {
     if (dtype == NACRE_F32 && is_dot(step))
         return nacre_cpu_use(step, nacre_product_run_dot, 0, "dot");
     if (dtype == NACRE_F32) {
-        nacre_tuning_choose(step);
         step->state_bytes = nacre_product_state_f32();
         if (nacre_product_keeps_f32(step)) step->keeps = NACRE_READS_IN(1);
+        if (nacre_tune_prepare(step)) return true;
+        nacre_tuning_choose(step);
         return nacre_cpu_use(step, nacre_product_run_f32, nacre_product_scratch_f32(step), "gemm");
     }
     if (dtype == NACRE_F64 && step->program == NULL)

@@ -24,6 +24,13 @@ int64_t nacre_product_b(const nacre_product *p, int64_t i);
 /* Runs and scratch of the three kinds; product_f32.c, product_other.c. */
 nacre_cpu_run nacre_product_run_f32, nacre_product_run_f64, nacre_product_run_dot;
 size_t nacre_product_scratch_f32(const nacre_plan_op *step), nacre_product_state_f32(void);
+/* Works out the step's state: the first run does it, or who changes the step's choice. */
+void nacre_product_plan_f32(const nacre_plan_op *step, void *state);
+/* What a choice comes to: choices with equal layouts do the same. */
+typedef struct nacre_product_layout {
+    int64_t way, pack_a, pack_b, sweeps, parts, task_panels;
+} nacre_product_layout;
+nacre_product_layout nacre_product_layout_f32(const nacre_plan_op *step);
 /* Is B constant, and its panels worth keeping? */
 bool nacre_product_keeps_f32(const nacre_plan_op *step);
 

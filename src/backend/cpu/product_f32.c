@@ -216,6 +216,21 @@ size_t nacre_product_scratch_f32(const nacre_plan_op *step) {
     return (size_t)floats * sizeof(float);
 }
 
+nacre_product_layout nacre_product_layout_f32(const nacre_plan_op *step) {
+    job j;
+    plan_step(&j, step);
+    return (nacre_product_layout){
+        .way = j.thin     ? 0
+               : j.turned ? 2
+                          : 1,
+        .pack_a = j.pack_a,
+        .pack_b = j.pack_in_task ? 2 : j.pack_b,
+        .sweeps = j.sweeps,
+        .parts = j.parts,
+        .task_panels = nacre_smaller(j.task_panels, j.panels),
+    };
+}
+
 /* ---- packing ---- */
 
 static float *packed_panel(const job *j, int64_t batch, int64_t panel) {
@@ -536,16 +551,19 @@ static void run(job *j, const nacre_plan_op *step, void *scratch) {
         run_rounds(j);
 }
 
+void nacre_product_plan_f32(const nacre_plan_op *step, void *state) {
+    products *all = state;
+    const nacre_product p = nacre_product_of(step);
+    const nacre_product_choice rules = {0}; /* a table's choices are about packing as it goes */
+    plan_step(&all->each_time, step);
+    choose_finish(&all->each_time, step);
+    plan(&all->kept, nacre_cpu_level_of(step), &p, &rules, true);
+    choose_finish(&all->kept, step);
+}
+
 void nacre_product_run_f32(const nacre_plan_op *step, void *scratch) {
     products own = {0}, *all = step->state ? step->state : &own;
-    if (!all->each_time.level) {
-        const nacre_product p = nacre_product_of(step);
-        const nacre_product_choice rules = {0}; /* a table's choices are about packing as it goes */
-        plan_step(&all->each_time, step);
-        choose_finish(&all->each_time, step);
-        plan(&all->kept, nacre_cpu_level_of(step), &p, &rules, true);
-        choose_finish(&all->kept, step);
-    }
+    if (!all->each_time.level) nacre_product_plan_f32(step, all);
     const nacre_product *p = &all->each_time.p;
     if (p->m == 0 || p->n == 0 || p->batches == 0) return;
     bool kept = step->keeper && kept_panels(&all->kept, step);

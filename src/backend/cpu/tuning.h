@@ -4,7 +4,7 @@
 #ifndef NACRE_BACKEND_CPU_TUNING_H
 #define NACRE_BACKEND_CPU_TUNING_H
 
-#include "backend/cpu/cpu.h"
+#include "plan/backend.h"
 
 #include <nacre/tuning.h>
 

@@ -1,0 +1,152 @@
+"""nacre tune: it measures, keeps what it finds in one file, and later runs read it without a changed result."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import harness
+
+# Set where everything runs many times slower: under sanitizers, for the coverage.
+QUICK = bool(os.environ.get("NACRE_TESTS_QUICK"))
+WORKLOADS = "mlp, lenet, vit, gpt, resnet20"
+PRODUCT = ["m", "n", "k", "batches", "a_transposed", "b_transposed", "candidates", "rounds", "us_rules",
+           "us_best", "best"]
+BAD_LINES = [
+    (["tune", "mpl"], ["unknown network mpl", WORKLOADS, "mnist-mlp"]),
+    (["tune", "mlp", "lenett"], ["unknown network lenett"]),
+    (["tune", "mlp", "--threads", "x"], ["--threads"]),
+    (["tune", "mlp", "--batch-size", "-1"], ["--batch-size"]),
+    (["tune", "mlp", "--seconds", "nan"], ["--seconds"]),
+    (["tune", *["mlp"] * 65], ["65 networks"]),
+]
+
+
+class Tune(harness.ProgramTest):
+    def tune(self, *flags, **environment):
+        return self.good("tune", "mlp", "--batch-size", 8, "--threads", 1, "--seconds", 0.2, "--json",
+                         *flags, **environment).json
+
+    def table(self):
+        folder = self.path("share", "nacre", "tuning")
+        self.assertEqual(len(os.listdir(folder)), 1)
+        return os.path.join(folder, os.listdir(folder)[0])
+
+    def write_table(self, *entries):
+        """A table of this CPU with such entries."""
+        if not os.path.isdir(self.path("share")):
+            self.tune("--seconds", 0)
+        path = self.table()
+        head = harness.read(path).decode().splitlines()[:2]
+        harness.write(path, "\n".join([*head, *entries, f"end {len(entries)}", ""]).encode())
+        return path
+
+    def test_wrong_usage_is_explained(self):
+        for line, words in BAD_LINES:
+            with self.subTest(line):
+                self.assert_refused(self.run_nacre(*line), 2, *words)
+        self.assertEqual(self.tree(), [])
+
+    def test_what_is_found_is_written(self):
+        report = self.tune()
+        self.assertEqual(list(report), ["isa", "threads", "networks", "entries", "file"])
+        self.assertEqual(report["file"], self.table())
+        network, = report["networks"]
+        self.assertEqual((network["name"], network["batch"]), ("mlp", 8))
+        self.assertEqual(len(network["products"]), 8)
+        for product in network["products"]:
+            self.assertEqual(list(product), PRODUCT)
+            self.assertTrue(0 < product["us_best"] <= product["us_rules"], product)
+            self.assertGreater(product["candidates"], 2)
+        better = sum(p["best"] != "as the rules say" for p in network["products"])
+        self.assertEqual(network["compared"], better > 0)
+        lines = harness.read(self.table()).decode().splitlines()
+        self.assertEqual(lines[0], "nacre tuning 1")
+        self.assertEqual(lines[-1], f"end {report['entries']}")
+        self.assertEqual(report["entries"], better if network["kept"] else 0)
+        self.assertEqual(len(lines) - 4, report["entries"])
+
+    def test_a_table_is_printed(self):
+        out = self.good("tune", "mlp", "mnist-lenet", "--batch-size", 4, "--threads", 1, "--seconds", 0.1).out
+        self.assertIn("mlp, batch 4, 1 threads", out)
+        self.assertIn("mnist-lenet, batch 4, 1 threads", out)
+        self.assertIn("4x784 . 784x128^T", out)
+        self.assertIn(self.table(), out)
+
+    def test_a_dry_run_writes_nothing(self):
+        self.assertEqual(self.tune("--dry-run")["file"], "")
+        self.tune("--dry-run", NACRE_TUNING="off")
+        self.assertEqual(self.tree(), [])
+
+    def test_a_trained_model_is_a_network_too(self):
+        self.train("--epochs", 0)
+        for name in ("run", "run/model.safetensors"):
+            report = self.good("tune", name, "--batch-size", 8, "--seconds", 0.1, "--json").json
+            self.assertEqual(report["networks"][0]["name"], name)
+            self.assertEqual(len(report["networks"][0]["products"]), 8)
+        harness.write(self.path("bad.safetensors"), b"x")
+        self.assert_refused(self.run_nacre("tune", "bad.safetensors"), 1, "bad.safetensors")
+
+    def test_a_table_changes_no_result(self):
+        isa = self.info()["isa"]
+        self.write_table(*(f"{isa} 1 32 {n} {k} 1 {k} 1 1 {k} 1 turned yes before 13 17"
+                           for n, k in ((10, 128), (128, 128), (128, 784))))
+        self.train("--threads", 1, out="tuned")
+        self.train("--threads", 1, out="untuned", NACRE_TUNING="off")
+        self.assertEqual(harness.read(self.path("tuned", "model.safetensors")),
+                         harness.read(self.path("untuned", "model.safetensors")))
+        checked = self.good("bench", "mlp", "--batch-size", 32, "--threads", 1, "--check", "--json")
+        self.assertLessEqual(checked.json["difference"], 1e-4)
+        self.assertEqual(checked.err, "")
+
+    def test_a_corrupt_table_is_told_and_left_alone(self):
+        path = self.write_table()
+        good = harness.read(path)
+        for bad in (b"", b"\0" * 100, good[:-8], good.replace(b"cpu ", b"cpu not "), b"nacre tuning 9\n",
+                    good.replace(b"end 0", b"avx2 1 -5\nend 1")):
+            with self.subTest(bad):
+                harness.write(path, bad)
+                for command in (["bench", "mlp", "--batch-size", 2, "--seconds", 0],
+                                ["explain", "mnist-mlp"]):
+                    done = self.good(*command, "--json")
+                    self.assertEqual(len(done.err.splitlines()), 1, done.err)
+                    self.assertIn(path, done.err)
+                    self.assertIn("line ", done.err)
+                    json.loads(done.out)
+                self.assert_refused(self.run_nacre("tune", "mlp"), 1, path, "line ")
+                self.assertEqual(harness.read(path), bad)
+        self.assertEqual(self.good("bench", "mlp", "--seconds", 0, NACRE_TUNING="off").err, "")
+        self.assertEqual(self.good("info").err, "")
+
+    def test_another_place_is_named_by_the_environment(self):
+        named = self.path("mine.txt")
+        self.assertIn("mine.txt", self.good("explain", "mnist-mlp", NACRE_TUNING=named).err)
+        self.assertEqual(self.tune(NACRE_TUNING=named)["file"], named)
+        self.assertEqual(self.good("explain", "mnist-mlp", NACRE_TUNING=named).err, "")
+        self.assertEqual(self.tree(), ["mine.txt"])
+        self.assert_refused(self.run_nacre("tune", "mlp", NACRE_TUNING="off"), 1, "NACRE_TUNING")
+        os.mkdir(self.path("folder"))
+        self.assert_refused(self.run_nacre("tune", "mlp", NACRE_TUNING=self.path("folder")), 1, "folder")
+
+    def test_a_signal_keeps_what_was_found(self):
+        entry = "portable 3 5 6 7 1 7 1 6 1 1 straight - - 20 -"
+        path = self.write_table(entry)
+        process = subprocess.Popen([harness.PROGRAM, "tune", "mlp", "gpt", "--seconds", "600", "--json"],
+                                   cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        time.sleep(10 if QUICK or self.emulated() else 1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=harness.TIMEOUT)
+        self.assertEqual((process.returncode, err), (130, b""))
+        report = json.loads(out)
+        network, = report["networks"]
+        self.assertEqual((network["name"], network["compared"], network["kept"]), ("mlp", False, True))
+        lines = harness.read(path).decode().splitlines()
+        self.assertIn(entry, lines)
+        self.assertEqual(lines[-1], f"end {report['entries']}")
+        self.assertEqual(self.good("explain", "mnist-mlp").err, "")
+
+
+if __name__ == "__main__":
+    harness.main()
