@@ -64,5 +64,7 @@ void nacre_conv_pack_panel(const nacre_conv_sums *s, const float *weight, size_t
 /* Is Winograd's algorithm the faster way? From everything but the number of samples. */
 bool nacre_winograd_suits(const nacre_conv_sums *s);
 bool nacre_winograd_prepare(nacre_plan_op *step, const nacre_conv_sums *s);
+bool nacre_winograd_weight_suits(const nacre_conv *c);
+bool nacre_winograd_weight_prepare(nacre_plan_op *step);
 
 #endif

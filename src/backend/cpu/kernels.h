@@ -301,6 +301,9 @@ typedef struct nacre_winograd_kernels {
     /* y: the first `rows` x `columns` of 2 x 2 pixels, bias added, then relu */
     void (*output)(const float *m, int64_t step, const float *bias, bool relu, int rows,
                    int columns, float *y, int64_t y_row);
+    /* dy: the first `rows` x `columns` of 2 x 2 output gradients, 0 beyond, to their 16 factors of the weights' gradient */
+    void (*gradient)(int rows, int columns, const float *dy, int64_t dy_row, float *out,
+                     int64_t step);
     /* packed [channels][9][16] -> out[product * step + channel * 16]; flipped: taps in reverse order */
     void (*weights)(int64_t channels, bool flipped, const float *packed, float *out, int64_t step);
 } nacre_winograd_kernels;

@@ -75,6 +75,34 @@ static void output(const float *m, int64_t step, const float *bias, bool relu, i
     }
 }
 
+/* A of one line: (1 0; 1 1; 1 -1; 0 -1) */
+INLINE void turn_gradient(const vec y[2], vec m[SIDE]) {
+    m[0] = y[0];
+    m[1] = vec_add(y[0], y[1]);
+    m[2] = vec_sub(y[0], y[1]);
+    m[3] = vec_sub(vec_zero(), y[1]);
+}
+
+static void gradient(int rows, int columns, const float *dy, int64_t dy_row, float *out,
+                     int64_t step) {
+    for (int at = 0; at < NACRE_LANES; at += LANES) {
+        vec half[2][SIDE];
+        EACH (r, 2) {
+            vec line[2];
+            EACH (c, 2)
+                line[c] = r < rows && c < columns ? vec_load(dy + r * dy_row + c * NACRE_LANES + at)
+                                                  : vec_zero();
+            turn_gradient(line, half[r]);
+        }
+        EACH (c, SIDE) {
+            vec line[2], m[SIDE];
+            EACH (r, 2) line[r] = half[r][c];
+            turn_gradient(line, m);
+            EACH (r, SIDE) vec_store(out + (r * SIDE + c) * step + at, m[r]);
+        }
+    }
+}
+
 /* G of one line: (1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1) */
 INLINE void turn_weights(const vec g[3], vec u[SIDE]) {
     const vec half = vec_set(0.5f), ends = vec_add(g[0], g[2]);
@@ -110,5 +138,6 @@ static void weights(int64_t channels, bool flipped, const float *packed, float *
 const nacre_winograd_kernels NACRE_AT_LEVEL(nacre_winograd_kernels) = {
     .input = input,
     .output = output,
+    .gradient = gradient,
     .weights = weights,
 };
