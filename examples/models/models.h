@@ -5,6 +5,9 @@
 
 #include <nacre/nn.h>
 
+/* A perceptron with ReLU and `hidden` layers of `width`: [n, 28, 28] -> [n, 10]. */
+enum { NACRE_EXAMPLE_MLP_WIDTH = 128, NACRE_EXAMPLE_MLP_HIDDEN = 3 };
+nacre_module *nacre_example_mlp(int64_t width, int64_t hidden);
 /* LeNet-5 (LeCun et al. 1998) with ReLU and max pooling: [n, 1, 28, 28] -> [n, 10]. */
 nacre_module *nacre_example_lenet(void);
 /* ResNet-20 for CIFAR (He et al. 2016): [n, 3, 32, 32] -> [n, 10]. */

@@ -13,11 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 784-128-128-128-10: the logits; softmax is part of the loss. */
 static nacre_module *mnist_mlp(void) {
-    return nacre_sequential(nacre_flatten(), nacre_linear(784, 128), nacre_relu(),
-                            nacre_linear(128, 128), nacre_relu(), nacre_linear(128, 128),
-                            nacre_relu(), nacre_linear(128, 10));
+    return nacre_example_mlp(NACRE_EXAMPLE_MLP_WIDTH, NACRE_EXAMPLE_MLP_HIDDEN);
 }
 
 /* The library names its own option; here the folder came with a flag. */

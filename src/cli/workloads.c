@@ -12,15 +12,8 @@
 #include <nacre/ops.h>
 #include <string.h>
 
-/* 784-128-128-128-10: the logits; softmax is part of the loss. */
 static nacre_module *mlp(const nacre_cli_sizes *sizes) {
-    nacre_module *network = nacre_sequential(nacre_flatten());
-    for (int64_t i = 0, width = 784; i < sizes->depth; i++, width = sizes->width) {
-        nacre_module_add(network, NULL, nacre_linear(width, sizes->width));
-        nacre_module_add(network, NULL, nacre_relu());
-    }
-    nacre_module_add(network, NULL, nacre_linear(sizes->width, 10));
-    return network;
+    return nacre_example_mlp(sizes->width, sizes->depth);
 }
 
 enum { CHARACTERS = 65 }; /* as many as Shakespeare's works have */
@@ -41,7 +34,7 @@ static nacre_module *resnet20(const nacre_cli_sizes *sizes) {
 }
 
 static nacre_optimizer *adam(void) { return nacre_adam(.lr = 1e-3); }
-static nacre_optimizer *adamw(void) { return nacre_adam(.lr = 1e-3, .weight_decay = 0.01); }
+static nacre_optimizer *adamw(void) { return nacre_adamw(.lr = 1e-3); }
 static nacre_optimizer *sgd(void) {
     return nacre_sgd(.lr = 0.1, .momentum = 0.9, .weight_decay = 1e-4);
 }
@@ -49,7 +42,7 @@ static nacre_optimizer *sgd(void) {
 const nacre_cli_workload nacre_cli_workloads[] = {
     {
         .name = "mlp",
-        .sizes = {.width = 128, .depth = 3},
+        .sizes = {.width = NACRE_EXAMPLE_MLP_WIDTH, .depth = NACRE_EXAMPLE_MLP_HIDDEN},
         .input = {.ndim = 2, .dims = {28, 28}},
         .classes = 10,
         .batch_size = 64,
