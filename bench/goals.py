@@ -21,13 +21,24 @@ GOALS = (
     ("start.first_step", "process start to the first training step done", 50, "ms"),
     ("size.library", "libnacre.so stripped", 3, "MB"),
 )
-# Lower bounds: roofline time / time on one thread, at the workload's usual batch.
+# A product's time / the best BLAS library's.
+GOALS += tuple(
+    (f"products.{kind}.{threads}", f"products, {threads} thread(s): {what}", bound, "")
+    for threads in (1, 2)
+    for kind, what, bound in (
+        ("mean", "geometric mean over the shapes", 0.90),
+        ("worst", "the worst shape", 1.05),
+        ("large", "1024 x 1024 x 1024", 1.05),
+    )
+)
+# Lower bounds: roofline time / time on one thread, at the workload's usual batch, and the like.
 FRACTIONS = (
     ("fraction.mlp.64", "mlp, batch 64: share of the roofline, one thread", 0.82),
     ("fraction.lenet.64", "lenet: share of the roofline, one thread", 0.60),
     ("fraction.vit.64", "vit: share of the roofline, one thread", 0.60),
     ("fraction.gpt.12", "gpt: share of the roofline, one thread", 0.60),
     ("fraction.resnet20.64", "resnet20: share of the roofline, one thread", 0.60),
+    ("products.peak.1", "product 1024 x 1024 x 1024, one thread: share of the measured peak", 0.82),
 )
 _BOUNDS = {name: bound for name, _, bound, _ in GOALS}
 

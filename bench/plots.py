@@ -4,6 +4,7 @@ import math
 import os
 
 import growth
+import matrices
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 420, 70, 60, 40, 150
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#777777")
@@ -113,31 +114,43 @@ def _roofline(figures, path):
     return True
 
 
-def _ratios(rows, path):
-    bars = [r for r in rows if (r.get("id") or "").count(".") == 2 and r["id"].split(".")[0] in ("step", "infer")]
-    bars = [r for r in bars if r["measured"]]
-    if not bars:
-        return False
-    height, left, scale = 26 * len(bars) + 70, 170, 480
-    most = max(1.0, *(r["measured"] for r in bars))
+def _bars(bars, title, path):
+    """bars: (label, value, mark or None)."""
+    height, left, scale = 26 * len(bars) + 70, 190, 460
+    most = max(1.0, *(value for _, value, _ in bars))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        f'<text x="{WIDTH / 2}" y="22" text-anchor="middle" font-size="15">'
-        "Nacre's time / the best peer's; the mark is the goal</text>",
+        f'<text x="{WIDTH / 2}" y="22" text-anchor="middle" font-size="15">{title}</text>',
     ]
-    for i, bar in enumerate(bars):
-        y, width = 40 + 26 * i, scale * bar["measured"] / most
-        parts.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{bar["id"]}</text>')
+    for i, (label, value, mark) in enumerate(bars):
+        y, width = 40 + 26 * i, scale * value / most
+        parts.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{label}</text>')
         parts.append(f'<rect x="{left}" y="{y}" width="{width:.1f}" height="18" fill="{COLOURS[0]}"/>')
-        parts.append(f'<text x="{left + width + 6:.1f}" y="{y + 14}">{bar["measured"]:.2f}</text>')
-        if bar["goal"] is not None:
-            x = left + scale * bar["goal"] / most
+        parts.append(f'<text x="{left + width + 6:.1f}" y="{y + 14}">{value:.2f}</text>')
+        if mark is not None:
+            x = left + scale * mark / most
             parts.append(f'<path d="M{x:.1f} {y - 2}V{y + 20}" stroke="{COLOURS[1]}" stroke-width="3"/>')
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join([*parts, "</svg>"]) + "\n")
-    return True
+
+
+def _ratios(rows, path):
+    bars = [r for r in rows if (r.get("id") or "").count(".") == 2 and r["id"].split(".")[0] in ("step", "infer")]
+    bars = [(r["id"], r["measured"], r["goal"]) for r in bars if r["measured"]]
+    if bars:
+        _bars(bars, "Nacre's time / the best peer's; the mark is the goal", path)
+    return bool(bars)
+
+
+def _products(figures, path):
+    best = figures[min(figures)]["us_best"]
+    names = [name for name in matrices.shapes() if len(best[name]) > 1]
+    bars = [(name, matrices.ratio_of(best[name]), 1.0) for name in (*names, matrices.LARGE)] if names else []
+    if bars:
+        _bars(bars, "Products, one thread: Nacre's time / the best BLAS library's", path)
+    return bool(bars)
 
 
 def draw(results_path, rows, figures):
@@ -147,6 +160,8 @@ def draw(results_path, rows, figures):
         paths.append(f"{stem}-ratios.svg")
     if figures.get("step") and _roofline(figures["step"], f"{stem}-roofline.svg"):
         paths.append(f"{stem}-roofline.svg")
+    if figures.get("products") and _products(figures["products"], f"{stem}-products.svg"):
+        paths.append(f"{stem}-products.svg")
     for axis, of_workload in figures.get("sweep", {}).items():
         for figure, label, suffix in _GROWING:
             paths.append(f"{stem}-{axis}{suffix}.svg")

@@ -94,8 +94,11 @@ class Peer:
         return json.loads(line)
 
     def time_steps(self, batch, seconds):
+        return self.ask({"batch": batch, "seconds": seconds})
+
+    def ask(self, request):
         try:
-            self._process.stdin.write(json.dumps({"batch": batch, "seconds": seconds}) + "\n")
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # reading says why

@@ -8,6 +8,7 @@
 #include "cli/kernel_cases.h"
 #include "cli/output.h"
 #include "cli/signals.h"
+#include "record/record.h"
 #include "tensor/shape.h"
 
 #include <inttypes.h>
@@ -23,11 +24,16 @@ enum { PASSES = 3, MOST_TIMES = 1 << 12 };
 static const double working_set = 1 << 20; /* bytes: about what most of the cases touch */
 
 typedef struct result {
+    nacre_cli_case kernel;
     nacre_cli_times times;
     double flops, bytes;
     char steps[128]; /* "conv2d, copy" */
-    bool wanted;
 } result;
+
+typedef struct selection {
+    result results[NACRE_CLI_MOST_CASES];
+    size_t count;
+} selection;
 
 typedef struct arguments {
     nacre_tensor *in[NACRE_CLI_CASE_INPUTS], *seed;
@@ -70,7 +76,18 @@ static nacre_status make_inputs(const nacre_cli_case *c, arguments *out) {
     return status;
 }
 
+/* As every training step changes the weights: what kernels keep of unchanged ones would not be there. */
+static void overwrite(const arguments *args) {
+    for (int i = 0; i < NACRE_CLI_CASE_INPUTS; i++) {
+        nacre_value *value = args->in[i] ? args->in[i]->value : NULL;
+        if (value && value->storage) {
+            value->version = ++value->storage->version;
+        }
+    }
+}
+
 static nacre_status run_once(const nacre_cli_case *c, const arguments *args) {
+    overwrite(args);
     nacre_scope scope = nacre_scope_begin();
     nacre_tensor *y = record(c, args);
     nacre_status status = y ? nacre_eval(y) : nacre_error_code();
@@ -98,7 +115,8 @@ static void take_trace(result *r) {
     nacre_cli_times_add(&r->times, 0, sum);
 }
 
-static nacre_status measure_case(const nacre_cli_case *c, result *r, double seconds) {
+static nacre_status measure_case(result *r, double seconds) {
+    const nacre_cli_case *c = &r->kernel;
     nacre_scope scope = nacre_scope_begin();
     arguments args;
     nacre_status status = make_inputs(c, &args);
@@ -117,25 +135,15 @@ static nacre_status measure_case(const nacre_cli_case *c, result *r, double seco
 
 /* ---- all cases ---- */
 
-static size_t count_wanted(const result *results) {
-    size_t count = 0;
-    for (size_t i = 0; i < nacre_cli_case_count; i++) {
-        count += results[i].wanted;
-    }
-    return count;
-}
-
-static nacre_status measure(result *results, nacre_cli_machine *machine, double seconds) {
+static nacre_status measure(selection *chosen, nacre_cli_machine *machine, double seconds) {
     nacre_status status = nacre_trace_start();
     if (status != NACRE_OK) {
         return status;
     }
-    double each = seconds / PASSES / (double)count_wanted(results);
+    double each = seconds / PASSES / (double)chosen->count;
     for (int pass = 0; status == NACRE_OK && pass < PASSES && !nacre_cli_signal(); pass++) {
-        for (size_t i = 0; status == NACRE_OK && i < nacre_cli_case_count; i++) {
-            if (results[i].wanted) {
-                status = measure_case(&nacre_cli_cases[i], &results[i], each);
-            }
+        for (size_t i = 0; status == NACRE_OK && i < chosen->count; i++) {
+            status = measure_case(&chosen->results[i], each);
         }
         status = status ? status : nacre_cli_machine_look(machine);
     }
@@ -154,7 +162,8 @@ static void append_shapes(const nacre_cli_case *c, char *text, size_t size) {
     }
 }
 
-static void append_json(const result *results, const nacre_cli_machine *machine, nacre_text *text) {
+static void append_json(const selection *chosen, const nacre_cli_machine *machine,
+                        nacre_text *text) {
     nacre_text_append(text, "{\"isa\":\"%s\",\"threads\":%d", nacre_isa(), nacre_threads());
     nacre_cli_bench_append(text, "peak_gflops", machine->gflops);
     nacre_cli_bench_append(text, "peak_one_gflops", machine->gflops_one);
@@ -162,17 +171,14 @@ static void append_json(const result *results, const nacre_cli_machine *machine,
     nacre_cli_bench_append(text, "bandwidth_gbytes", machine->gbytes);
     nacre_text_append(text, ",\"kernels\":[");
     const char *comma = "";
-    for (size_t i = 0; i < nacre_cli_case_count; i++) {
-        const result *r = &results[i];
-        if (!r->wanted) {
-            continue;
-        }
+    for (size_t i = 0; i < chosen->count; i++) {
+        const result *r = &chosen->results[i];
         char shapes[256];
-        append_shapes(&nacre_cli_cases[i], shapes, sizeof shapes);
+        append_shapes(&r->kernel, shapes, sizeof shapes);
         double least = nacre_cli_times_at(&r->times, 0);
         double roofline = nacre_cli_machine_roofline(machine, r->flops, r->bytes);
         nacre_text_append(text, "%s{\"name\":\"%s\",\"shapes\":\"%s\",\"steps\":", comma,
-                          nacre_cli_cases[i].name, shapes);
+                          r->kernel.name, shapes);
         nacre_text_append_json(text, r->steps);
         nacre_cli_bench_append(text, "us_min", least);
         nacre_cli_bench_append(text, "us_median", nacre_cli_times_at(&r->times, 0.5));
@@ -187,7 +193,7 @@ static void append_json(const result *results, const nacre_cli_machine *machine,
     nacre_text_append(text, "]}\n");
 }
 
-static void append_table(const result *results, const nacre_cli_machine *machine,
+static void append_table(const selection *chosen, const nacre_cli_machine *machine,
                          nacre_text *text) {
     nacre_text_append(text,
                       "%s, %d threads: peak %.1f GFLOP/s (one thread %.1f, all %.1f), %.1f GB/s\n"
@@ -195,18 +201,14 @@ static void append_table(const result *results, const nacre_cli_machine *machine
                       nacre_isa(), nacre_threads(), machine->gflops, machine->gflops_one,
                       machine->gflops_all, machine->gbytes, "kernel", "shapes", "us", "median",
                       "GFLOP/s", "GB/s", "plan");
-    for (size_t i = 0; i < nacre_cli_case_count; i++) {
-        const result *r = &results[i];
-        if (!r->wanted) {
-            continue;
-        }
+    for (size_t i = 0; i < chosen->count; i++) {
+        const result *r = &chosen->results[i];
         char shapes[256];
-        append_shapes(&nacre_cli_cases[i], shapes, sizeof shapes);
+        append_shapes(&r->kernel, shapes, sizeof shapes);
         double least = nacre_cli_times_at(&r->times, 0);
-        nacre_text_append(text, "%-24s %-40s %10.2f %10.2f %9.1f %8.1f  %s\n",
-                          nacre_cli_cases[i].name, shapes, least,
-                          nacre_cli_times_at(&r->times, 0.5), r->flops / least * 1e-3,
-                          r->bytes / least * 1e-3, r->steps);
+        nacre_text_append(text, "%-24s %-40s %10.2f %10.2f %9.1f %8.1f  %s\n", r->kernel.name,
+                          shapes, least, nacre_cli_times_at(&r->times, 0.5),
+                          r->flops / least * 1e-3, r->bytes / least * 1e-3, r->steps);
     }
 }
 
@@ -268,35 +270,46 @@ static nacre_status check_case(const nacre_cli_case *c, double *worst) {
     return status;
 }
 
-static int check(const result *results, bool json) {
+static int check(const selection *chosen, bool json) {
     double worst = 0;
-    size_t count = 0;
-    for (size_t i = 0; i < nacre_cli_case_count && !nacre_cli_signal(); i++) {
-        if (results[i].wanted && check_case(&nacre_cli_cases[i], &worst) != NACRE_OK) {
+    for (size_t i = 0; i < chosen->count && !nacre_cli_signal(); i++) {
+        if (check_case(&chosen->results[i].kernel, &worst) != NACRE_OK) {
             return nacre_cli_library_error();
         }
-        count += results[i].wanted;
     }
     nacre_text text = {0};
     if (json) {
-        nacre_text_append(&text, "{\"workload\":\"kernels\",\"checked\":%zu", count);
+        nacre_text_append(&text, "{\"workload\":\"kernels\",\"checked\":%zu", chosen->count);
         nacre_cli_bench_append(&text, "difference", worst);
         nacre_text_append(&text, "}\n");
     } else {
-        nacre_text_append(&text, "kernels: %zu as the reference computes them, to %.1e\n", count,
-                          worst);
+        nacre_text_append(&text, "kernels: %zu as the reference computes them, to %.1e\n",
+                          chosen->count, worst);
     }
     return nacre_cli_print(&text);
 }
 
 /* ---- the command ---- */
 
-static bool choose(const char *name, result *results) {
-    bool found = false;
+static bool add(selection *chosen, const nacre_cli_case *kernel) {
+    if (chosen->count == NACRE_CLI_MOST_CASES) {
+        return false;
+    }
+    chosen->results[chosen->count++].kernel = *kernel;
+    return true;
+}
+
+/* All cases of this name; NULL: all there are. How many there are; -1: there was no room for them. */
+static int add_named(selection *chosen, const char *name) {
+    int found = 0;
     for (size_t i = 0; i < nacre_cli_case_count; i++) {
-        bool same = strcmp(nacre_cli_cases[i].name, name) == 0;
-        results[i].wanted |= same;
-        found |= same;
+        if (name && strcmp(nacre_cli_cases[i].name, name) != 0) {
+            continue;
+        }
+        if (!add(chosen, &nacre_cli_cases[i])) {
+            return -1;
+        }
+        found++;
     }
     return found;
 }
@@ -318,13 +331,34 @@ static int unknown_kernel(const char *name) {
     return code;
 }
 
-static int measure_and_print(result *results, const nacre_cli_bench_values *values) {
+/* The exit code of wrong usage, or NACRE_CLI_DONE. */
+static int choose(selection *chosen, const char *name) {
+    nacre_cli_case own;
+    int found;
+    if (name && nacre_cli_case_is_product(name)) {
+        if (!nacre_cli_case_parse(name, &own)) {
+            return nacre_cli_usage(
+                "%.100s: give matmul:MxNxK, with :nn, :nt, :tn or :tt after it for matrices "
+                "that lie transposed, or linear:MxNxK, each from 1 to %d",
+                name, NACRE_CLI_MOST_EXTENT);
+        }
+        found = add(chosen, &own) ? 1 : -1;
+    } else {
+        found = add_named(chosen, name);
+    }
+    if (found < 0) {
+        return nacre_cli_usage("at most %d kernels at a time", NACRE_CLI_MOST_CASES);
+    }
+    return found == 0 ? unknown_kernel(name) : NACRE_CLI_DONE;
+}
+
+static int measure_and_print(selection *chosen, const nacre_cli_bench_values *values) {
     nacre_cli_machine machine = {0};
     bool made = nacre_cli_machine_make(&machine, working_set);
-    for (size_t i = 0; made && i < nacre_cli_case_count; i++) {
-        made = !results[i].wanted || nacre_cli_times_make(&results[i].times, MOST_TIMES);
+    for (size_t i = 0; made && i < chosen->count; i++) {
+        made = nacre_cli_times_make(&chosen->results[i].times, MOST_TIMES);
     }
-    nacre_status status = made ? measure(results, &machine, values->seconds) : NACRE_OUT_OF_MEMORY;
+    nacre_status status = made ? measure(chosen, &machine, values->seconds) : NACRE_OUT_OF_MEMORY;
     int code;
     if (status != NACRE_OK) {
         code = nacre_cli_library_error();
@@ -333,11 +367,14 @@ static int measure_and_print(result *results, const nacre_cli_bench_values *valu
         code = 128 + nacre_cli_signal();
     } else {
         nacre_text text = {0};
-        for (size_t i = 0; i < nacre_cli_case_count; i++) {
-            nacre_cli_times_sort(&results[i].times);
+        for (size_t i = 0; i < chosen->count; i++) {
+            nacre_cli_times_sort(&chosen->results[i].times);
         }
-        (values->json ? append_json : append_table)(results, &machine, &text);
+        (values->json ? append_json : append_table)(chosen, &machine, &text);
         code = nacre_cli_print(&text);
+    }
+    for (size_t i = 0; i < chosen->count; i++) {
+        nacre_cli_times_free(&chosen->results[i].times);
     }
     nacre_cli_machine_free(&machine);
     return code;
@@ -345,21 +382,13 @@ static int measure_and_print(result *results, const nacre_cli_bench_values *valu
 
 int nacre_cli_bench_kernels(const char *const *names, int count,
                             const nacre_cli_bench_values *values) {
-    static result results[NACRE_CLI_MOST_CASES];
-    for (size_t i = 0; i < nacre_cli_case_count; i++) {
-        results[i].wanted = count == 0;
+    static selection chosen;
+    int code = count == 0 ? choose(&chosen, NULL) : NACRE_CLI_DONE;
+    for (int i = 0; code == NACRE_CLI_DONE && i < count; i++) {
+        code = choose(&chosen, names[i]);
     }
-    for (int i = 0; i < count; i++) {
-        if (!choose(names[i], results)) {
-            return unknown_kernel(names[i]);
-        }
+    if (code != NACRE_CLI_DONE) {
+        return code;
     }
-    if (values->check) {
-        return check(results, values->json);
-    }
-    int code = measure_and_print(results, values);
-    for (size_t i = 0; i < nacre_cli_case_count; i++) {
-        nacre_cli_times_free(&results[i].times);
-    }
-    return code;
+    return values->check ? check(&chosen, values->json) : measure_and_print(&chosen, values);
 }

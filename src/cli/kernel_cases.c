@@ -2,10 +2,21 @@
 
 #include <nacre/grad.h>
 #include <nacre/ops.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* ---- products ---- */
 
 static nacre_tensor *dot(nacre_tensor *const *in) { return nacre_matmul(in[0], in[1]); }
+static nacre_tensor *dot_nt(nacre_tensor *const *in) {
+    return nacre_matmul(in[0], nacre_transpose(in[1], 0, 1));
+}
+static nacre_tensor *dot_tn(nacre_tensor *const *in) {
+    return nacre_matmul(nacre_transpose(in[0], 0, 1), in[1]);
+}
+static nacre_tensor *dot_tt(nacre_tensor *const *in) {
+    return nacre_matmul(nacre_transpose(in[0], 0, 1), nacre_transpose(in[1], 0, 1));
+}
 static nacre_tensor *linear(nacre_tensor *const *in) { return nacre_f_linear(in[0], in[1], in[2]); }
 static nacre_tensor *linear_relu(nacre_tensor *const *in) {
     return nacre_f_relu(nacre_f_linear(in[0], in[1], in[2]));
@@ -152,3 +163,66 @@ const nacre_cli_case nacre_cli_cases[] = {
 const size_t nacre_cli_case_count = sizeof nacre_cli_cases / sizeof *nacre_cli_cases;
 _Static_assert(sizeof nacre_cli_cases / sizeof *nacre_cli_cases <= NACRE_CLI_MOST_CASES,
                "more cases than bench_kernels.c has room for");
+
+/* ---- products of one's own ---- */
+
+static const char matmul_prefix[] = "matmul:", linear_prefix[] = "linear:";
+
+static bool begins(const char *text, const char *prefix) {
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool nacre_cli_case_is_product(const char *name) {
+    return begins(name, matmul_prefix) || begins(name, linear_prefix);
+}
+
+/* "64x128x784" into three extents. What comes after it, NULL: they are none. */
+static const char *read_extents(const char *text, int64_t *extents) {
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        if (*text < '0' || *text > '9') { /* strtoll would take spaces and signs */
+            return NULL;
+        }
+        extents[i] = strtoll(text, &end, 10);
+        if (extents[i] < 1 || extents[i] > NACRE_CLI_MOST_EXTENT || (i < 2 && *end != 'x')) {
+            return NULL;
+        }
+        text = end + (i < 2);
+    }
+    return text;
+}
+
+bool nacre_cli_case_parse(const char *name, nacre_cli_case *out) {
+    static const struct {
+        const char *suffix;
+        nacre_tensor *(*record)(nacre_tensor *const *in);
+        bool a, b; /* lies transposed */
+    } arrangements[] = {{"", dot, false, false},
+                        {":nn", dot, false, false},
+                        {":nt", dot_nt, false, true},
+                        {":tn", dot_tn, true, false},
+                        {":tt", dot_tt, true, true}};
+    int64_t e[3];
+    const char *rest =
+        nacre_cli_case_is_product(name) ? read_extents(name + strlen(matmul_prefix), e) : NULL;
+    if (!rest) {
+        return false;
+    }
+    int64_t m = e[0], n = e[1], k = e[2];
+    if (begins(name, linear_prefix)) {
+        *out = (nacre_cli_case){name, linear_relu, {S(m, k), S(n, k), S(n)}, 0, false};
+        return *rest == '\0';
+    }
+    for (size_t i = 0; i < sizeof arrangements / sizeof *arrangements; i++) {
+        if (strcmp(rest, arrangements[i].suffix) == 0) {
+            bool a = arrangements[i].a, b = arrangements[i].b;
+            *out = (nacre_cli_case){name,
+                                    arrangements[i].record,
+                                    {S(a ? k : m, a ? m : k), S(b ? n : k, b ? k : n)},
+                                    0,
+                                    false};
+            return true;
+        }
+    }
+    return false;
+}

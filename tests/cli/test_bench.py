@@ -23,6 +23,16 @@ BAD_LINES = [
     (["bench", "mlp", "--seconds", "-1"], ["--seconds"]),
     (["bench", "mlp", "--batch-size", "100001"], ["--batch-size"]),
     (["bench", "kernels", "dto"], ["unknown kernel dto", "dot, sum, mean, zeros"]),
+    (["bench", "kernels", "matmul:"], ["matmul:", "MxNxK"]),
+    (["bench", "kernels", "matmul:3x4"], ["matmul:3x4", "MxNxK"]),
+    (["bench", "kernels", "matmul:0x4x5"], ["matmul:0x4x5", "from 1 to 16384"]),
+    (["bench", "kernels", "matmul:3x-4x5"], ["matmul:3x-4x5", "MxNxK"]),
+    (["bench", "kernels", "matmul:3x 4x5"], ["MxNxK"]),
+    (["bench", "kernels", "matmul:3x4x99999999999999999999"], ["from 1 to 16384"]),
+    (["bench", "kernels", "matmul:3x4x5:na"], ["matmul:3x4x5:na", ":nt"]),
+    (["bench", "kernels", "linear:3x4x5:nt"], ["linear:3x4x5:nt", "linear:MxNxK"]),
+    (["bench", "kernels", "linear:3x4x5x6"], ["linear:3x4x5x6"]),
+    (["bench", "kernels", *["matmul:1x1x1"] * 129], ["at most 128 kernels"]),
     (["bench", "kernels", "--batch-size", "3"], ["--batch-size", "kernels"]),
     (["bench", "kernels", "--infer"], ["--infer", "kernels"]),
     (["bench", "kernels", "--trace", "x"], ["--trace", "kernels"]),
@@ -132,6 +142,19 @@ class Bench(harness.ProgramTest):
         for kernel in report["kernels"]:
             self.assertTrue(0 < kernel["us_min"] <= kernel["us_median"])
         self.assertIn("GFLOP/s", self.good("bench", "kernels", "sum", "--seconds", 0.01).out)
+
+    def test_products_of_any_shape(self):
+        names = ["matmul:3x4x5", "matmul:64x30x100:nt", "matmul:17x9x40:tn", "matmul:5x6x7:tt", "linear:12x10x33"]
+        report = self.good("bench", "kernels", *names, "--seconds", 0.05, "--json").json
+        self.assertEqual([kernel["name"] for kernel in report["kernels"]], names)
+        self.assertEqual([kernel["shapes"] for kernel in report["kernels"]],
+                         ["[3,5] x [5,4]", "[64,100] x [30,100]", "[40,17] x [40,9]", "[7,5] x [6,7]",
+                          "[12,33] x [10,33] x [10]"])
+        self.assertEqual([kernel["steps"] for kernel in report["kernels"]], ["matmul"] * 4 + ["linear+relu"])
+        self.assertEqual(report["kernels"][1]["flops"], 2 * 64 * 30 * 100)
+        checked = self.good("bench", "kernels", *names, "--check", "--json").json
+        self.assertEqual(checked["checked"], 5)
+        self.assertLessEqual(checked["difference"], 1e-4)
 
     def test_the_loader_is_measured(self):
         report = self.good("bench", "loader", "--batch-size", 50, "--seconds", 0.1, "--json").json

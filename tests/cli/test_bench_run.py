@@ -71,6 +71,30 @@ class BenchRun(harness.ProgramTest):
             with open(name, encoding="utf-8") as file:
                 self.assertIn(law, file.read())
 
+    def test_products_are_compared_by_their_best(self):
+        import matrices
+        names = [*matrices.shapes(), matrices.LARGE]
+        self.assertEqual(len(names), len(set(names)))
+        times = {"nacre": [2.0] * len(names), "torch": [4.0] * len(names), "numpy": [5.0] * len(names)}
+        slow = {who: [9 * us for us in of] for who, of in times.items()}
+        times["nacre"][0] = 8.0
+        best, peak, dropped = matrices._best([(100.0, times), (50.0, slow)], names)
+        self.assertEqual((peak, dropped), (100, 1))
+        rows = matrices._rows({"us_best": best, "peak_gflops": peak, "rounds": 2, "rounds_dropped": 1}, 1)
+        measured = {row["id"]: row["measured"] for row in rows}
+        self.assertEqual((measured["products.worst.1"], measured["products.large.1"]), (2.0, 0.5))
+        self.assertAlmostEqual(measured["products.mean.1"], 0.5 * 4 ** (1 / (len(names) - 1)))
+        alone = matrices._rows({"us_best": {n: {"nacre": 2.0} for n in names}, "peak_gflops": peak}, 1)
+        self.assertEqual([row["id"] for row in alone], ["products.peak.1"])
+
+    def test_a_library_without_products_is_refused(self):
+        blas = os.path.join(os.path.dirname(harness.PROGRAM), "bench", "blas")
+        if not os.path.exists(blas):
+            raise unittest.SkipTest("bench/blas is not built")
+        for words in (["nowhere.so", "matmul:1x1x1:nn"], ["libm.so.6", "matmul:1x1x1:nn"]):
+            refused = subprocess.run([blas, *words], capture_output=True, check=False)
+            self.assertEqual((refused.returncode, refused.stderr.count(b"\n")), (1, 1), refused.stderr)
+
     def test_every_peer_has_a_script_and_known_workloads(self):
         import environment
         import steps

@@ -1,0 +1,149 @@
+"""Matrix products by themselves, at the shapes of the workloads, beside the BLAS libraries of PyTorch (MKL) and
+NumPy (OpenBLAS), and BLIS where it is installed.
+
+A C program calls them (blas.c): Python and a framework's dispatcher are not what is compared. Bias and ReLU are
+Nacre's epilogue and a pass of its own on the other side.
+"""
+
+import ctypes.util
+import glob
+import math
+import os
+
+import goals
+import processes
+from report import row
+from steps import PEAK_SHARE
+
+LARGE = "matmul:1024x1024x1024:nn"
+# (rows, out, in) of linear layers: mlp at three batches, lenet, vit, gpt.
+LAYERS = (
+    *((batch, out, into) for batch in (12, 64, 256) for out, into in ((128, 784), (128, 128), (10, 128))),
+    *((64, 120, 400), (64, 84, 120)),
+    *((1024, 64, 49), (1088, 192, 64), (1088, 64, 64), (1088, 256, 64), (1088, 64, 256)),
+    *((768, 384, 128), (768, 128, 128), (768, 512, 128), (768, 128, 512), (768, 65, 128)),
+)
+# Where the libraries lie in the peers' folders: MKL in PyTorch's, OpenBLAS in NumPy's.
+LIBRARIES = {"torch": "lib/libtorch_cpu.so", "numpy": "../numpy.libs/*openblas*"}
+# OpenBLAS takes AVX2 kernels on processors that it does not know: it also runs as told.
+SETTINGS = {"numpy-avx512": ["OPENBLAS_CORETYPE=SkylakeX"]}
+
+
+def shapes():
+    """Forward, the gradient of the input, and that of the weight."""
+    names = []
+    for m, n, k in LAYERS:
+        names += [f"linear:{m}x{n}x{k}", f"matmul:{m}x{k}x{n}:nn", f"matmul:{n}x{k}x{m}:tn"]
+    return names
+
+
+def _libraries(bench):
+    """{name: path of the BLAS library}: those that came with the peers, and the system's BLIS."""
+    blis = ctypes.util.find_library("blis")
+    found = {"blis": blis} if blis else {}
+    for peer, pattern in LIBRARIES.items():
+        if peer in bench.peers:
+            code = f"import os, {peer}; print(os.path.dirname({peer}.__file__))"
+            folder = bench.run([bench.python, "-c", code]).lines[-1]
+            paths = glob.glob(os.path.join(folder, pattern))
+            found.update({peer: path for path in paths[:1]})
+    if "numpy" in found and bench.run_json(bench.nacre("info --json"))[0]["isa"] == "avx512":
+        found["numpy-avx512"] = found["numpy"]
+    return found
+
+
+def _start_peers(bench, names, threads):
+    workers = {}
+    for peer, library in _libraries(bench).items():
+        command = [bench.program("bench/blas"), library, *names]
+        command = ["env", *SETTINGS[peer], *command] if peer in SETTINGS else command
+        try:
+            cpus, errors = bench.cpus[:threads], f"{bench.errors}-{peer}"
+            workers[peer] = processes.Peer(command, threads, cpus, errors)
+        except processes.Failure as failure:
+            bench.say(f"{peer} is skipped: {failure}")
+    return workers
+
+
+def _nacre(bench, names, threads):
+    seconds = bench.product_seconds * len(names)
+    words = f"bench kernels {' '.join(names)} --threads {threads} --seconds {seconds} --json"
+    answer, _ = bench.run_json(bench.nacre(words), threads)
+    return answer["peak_gflops"], [kernel["us_min"] for kernel in answer["kernels"]]
+
+
+def _rounds(bench, names, workers, threads):
+    """[(peak, {who: [us]})], each round in the other direction."""
+    rounds = []
+    for number in range(bench.rounds):
+        bench.say(f"products, {threads} thread(s): round {number + 1} of {bench.rounds}")
+        times = {}
+        for who in reversed(["nacre", *workers]) if number % 2 else ["nacre", *workers]:
+            if who == "nacre":
+                peak, times[who] = _nacre(bench, names, threads)
+            else:
+                times[who] = workers[who].ask({"seconds": bench.product_seconds})["us"]
+        rounds.append((peak, times))
+    return rounds
+
+
+def _best(rounds, names):
+    """{name: {who: us}} of the rounds in which the machine was at its best, and its peak then."""
+    peak = max(round_[0] for round_ in rounds)
+    kept = [times for of_round, times in rounds if of_round >= PEAK_SHARE * peak]
+    best = {
+        name: {who: min(times[who][i] for times in kept) for who in kept[0]}
+        for i, name in enumerate(names)
+    }
+    return best, peak, len(rounds) - len(kept)
+
+
+def ratio_of(times):
+    """Nacre's time / the best peer's."""
+    return times["nacre"] / min(time for who, time in times.items() if who != "nacre")
+
+
+def _rows(figures, threads):
+    best, peak = figures["us_best"], figures["peak_gflops"]
+    share = 2 * 1024**3 / best[LARGE]["nacre"] * 1e-3 / peak
+    what = f"product 1024 x 1024 x 1024, {threads} thread(s): share of the measured peak"
+    rows = [row(what, share, note=f"peak {peak:.0f} GFLOP/s", id=f"products.peak.{threads}")]
+    if len(best[LARGE]) == 1:
+        return rows
+    ratios = {name: ratio_of(best[name]) for name in shapes()}
+    worst = max(ratios, key=ratios.get)
+    mean = math.exp(sum(math.log(ratio) for ratio in ratios.values()) / len(ratios))
+    dropped = f"{figures['rounds_dropped']} of {figures['rounds']} rounds dropped"
+
+    def times(name):
+        return f"{name}: " + ", ".join(f"{who} {us:.1f} us" for who, us in best[name].items())
+
+    for kind, what, value, note in (
+        ("mean", f"{len(ratios)} products, geometric mean", mean, dropped),
+        ("worst", "products, the worst", ratios[worst], times(worst)),
+        ("large", "product 1024 x 1024 x 1024", ratio_of(best[LARGE]), times(LARGE)),
+    ):
+        name = f"products.{kind}.{threads}"
+        what = f"{what}, {threads} thread(s): Nacre / the best BLAS"
+        rows.append(row(what, value, goal=goals.bound(name), note=note, id=name))
+    return rows
+
+
+def products(bench):
+    names, rows, figures = [*shapes(), LARGE], [], {}
+    for threads in (1, 2)[: max(1, len(bench.cpus))]:
+        workers = _start_peers(bench, names, threads)
+        try:
+            rounds = _rounds(bench, names, workers, threads)
+        finally:
+            for worker in workers.values():
+                worker.close()
+        best, peak, dropped = _best(rounds, names)
+        figures[threads] = {
+            "us_best": best,
+            "peak_gflops": peak,
+            "rounds": len(rounds),
+            "rounds_dropped": dropped,
+        }
+        rows += _rows(figures[threads], threads)
+    return rows, figures
