@@ -69,6 +69,7 @@ def process_environment(threads):
     environment = {k: v for k, v in os.environ.items() if k not in ("NACRE_EAGER", "NACRE_THREADS")}
     for name in _THREAD_VARIABLES:
         environment[name] = str(threads)
+    environment.setdefault("NACRE_TUNING", "off")  # a machine's own table would be measured unnoticed
     environment["CUDA_VISIBLE_DEVICES"] = ""
     environment["JAX_PLATFORMS"] = "cpu"
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
