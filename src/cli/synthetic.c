@@ -2,7 +2,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
-#include "plan/plan.h"
+#include "cli/workloads.h"
 #include "train/model.h"
 
 #include <nacre/ops.h>
@@ -59,14 +59,8 @@ nacre_status nacre_cli_synthetic_step(nacre_cli_synthetic *synthetic) {
     return nacre_model_step(synthetic->model, &synthetic->batch, true, &result);
 }
 
+static nacre_status run_step(void *context) { return nacre_cli_synthetic_step(context); }
+
 nacre_explanation *nacre_cli_synthetic_explain(nacre_cli_synthetic *synthetic) {
-    static nacre_explanation *explanation; /* the request outlives a step that never evaluates */
-    if (nacre_explain_next(&explanation) != NACRE_OK) {
-        return NULL;
-    }
-    nacre_status status = nacre_cli_synthetic_step(synthetic);
-    if (explanation && status == NACRE_CANCELLED) {
-        nacre_error_clear();
-    }
-    return explanation;
+    return nacre_cli_explain_run(run_step, synthetic);
 }

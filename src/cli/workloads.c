@@ -252,14 +252,28 @@ nacre_status nacre_cli_job_run(nacre_cli_job *job, nacre_cli_part part, double *
     return status != NACRE_OK ? status : ended;
 }
 
-nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part) {
-    static nacre_explanation *explanation; /* the request outlives a step that never evaluates */
+nacre_explanation *nacre_cli_explain_run(nacre_status (*run)(void *context), void *context) {
+    static nacre_explanation *explanation; /* the request outlives a run that never evaluates */
     if (nacre_explain_next(&explanation) != NACRE_OK) {
         return NULL;
     }
-    nacre_status status = nacre_cli_job_run(job, part, NULL);
+    nacre_status status = run(context);
     if (explanation && status == NACRE_CANCELLED) {
         nacre_error_clear();
     }
     return explanation;
+}
+
+typedef struct part_of_job {
+    nacre_cli_job *job;
+    nacre_cli_part part;
+} part_of_job;
+
+static nacre_status run_part(void *context) {
+    const part_of_job *asked = context;
+    return nacre_cli_job_run(asked->job, asked->part, NULL);
+}
+
+nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part) {
+    return nacre_cli_explain_run(run_part, &(part_of_job){job, part});
 }

@@ -66,4 +66,7 @@ nacre_status nacre_cli_job_run(nacre_cli_job *job, nacre_cli_part part, double *
 /* The plan of that; nothing is computed. NULL on error. */
 nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part);
 
+/* The plan of the one evaluation that `run` asks for; nothing is computed. NULL on error. */
+nacre_explanation *nacre_cli_explain_run(nacre_status (*run)(void *context), void *context);
+
 #endif
