@@ -185,8 +185,8 @@ static nacre_tensor *library(const work *w, const arrays *a) {
     return nacre_f_relu(nacre_f_linear(x, weight, nacre_from_data(a->dy, vector)));
 }
 
-/* Two orders of the same sum differ by a few roundings of the sum of absolute values, which is below 0.5 per term
-   here; plain summation of 100000 terms loses the most. */
+/* Partial sums are below 0.7 per term here, and each addition rounds by at most 6e-8 of them; in the plain loop as
+   in the library's, the errors add up like a random walk. */
 static int check(const work *w, const arrays *a) {
     run_plain(w, a);
     nacre_tensor *t = library(w, a);
@@ -195,7 +195,7 @@ static int check(const work *w, const arrays *a) {
         return experiment_fail(w->name);
     }
     double terms = w->m == 0 ? (double)w->n : (double)(w->m > w->k ? w->m : w->k) + (double)w->n;
-    double bound = (is(w, "mean") ? 0.5 : 0.5 * terms) * sqrt(terms) * 1.2e-7;
+    double bound = (is(w, "mean") ? 0.7 : 0.7 * terms) * sqrt(terms) * 1.2e-7;
     for (int64_t i = 0; i < nacre_numel(t); i++) {
         if (!(fabs((double)ours[i] - (double)a->out[i]) <= bound)) {
             fprintf(stderr, "experiments: %s: %.9g at %lld, by plain loops %.9g\n", w->name,
