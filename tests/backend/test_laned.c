@@ -222,6 +222,8 @@ static void convolutions_by_tiles_of_four_are_right(void **state) {
                 2, 8, 9, extent, 11 - extent, {3, 3}, {1, 1}, {padding, 2 - padding}, {1, 1}, 1});
     check_geometry((geometry){18, 40, 23, 6, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
     check_geometry((geometry){1, 9, 70, 4, 20, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
+    check_geometry((geometry){1, 8, 9, 5, 71, {3, 3}, {1, 1}, {1, 2}, {1, 1}, 1});
+    check_geometry((geometry){3, 9, 8, 34, 33, {3, 3}, {1, 1}, {0, 1}, {1, 1}, 1});
     check_geometry((geometry){2, 100, 61, 3, 4, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
     check_geometry((geometry){33, 31, 25, 13, 14, {3, 3}, {1, 1}, {2, 0}, {1, 1}, 1});
 }

@@ -366,5 +366,5 @@ bool nacre_conv_is_plain(const nacre_plan_op *step) {
     if (step->op != &nacre_op_conv2d || step->in[0].dtype != NACRE_F32) return false;
     sums s = nacre_conv_sums_of(step);
     return s.c.samples <= NACRE_CONV_FEW && s.c.row.taps <= NACRE_CONV_MOST_TAPS &&
-           s.c.column.taps <= NACRE_CONV_MOST_TAPS && !nacre_winograd_suits(&s);
+           s.c.column.taps <= NACRE_CONV_MOST_TAPS;
 }

@@ -304,6 +304,10 @@ typedef struct nacre_winograd_kernels {
     /* dy: the first `rows` x `columns` of 2 x 2 output gradients, 0 beyond, to their 16 factors of the weights' gradient */
     void (*gradient)(int rows, int columns, const float *dy, int64_t dy_row, float *out,
                      int64_t step);
+    /* `count` <= 16 neighbouring tiles of a plain row, 2 pixels apart, as lanes: out[pixel of 4 x 4][16] */
+    void (*gather)(int64_t count, const float *x, int64_t x_row, float *out);
+    /* The way back: the first `columns` <= 32 pixels of the row of which y[2][16] are the even and the odd ones. */
+    void (*scatter)(int64_t columns, const float *y, float *out);
     /* packed [channels][9][16] -> out[product * step + channel * 16]; flipped: taps in reverse order */
     void (*weights)(int64_t channels, bool flipped, const float *packed, float *out, int64_t step);
 } nacre_winograd_kernels;

@@ -1,8 +1,11 @@
 /* Convolutions of 3 x 3 windows by Winograd's algorithm: tiles of 4 x 4 pixels are transformed, the 16 products of
-   a tile are each a sum over channels, and every sum gives back 2 x 2 pixels. 2.25 times fewer multiplications. */
+   a tile are each a sum over channels, and every sum gives back 2 x 2 pixels. 2.25 times fewer multiplications. The
+   lanes are 16 samples, or 16 tiles of a sample alone; such a group counts as one tile here. */
 #include "backend/cpu/conv.h"
 
 #include "base/pool.h"
+
+#include <string.h>
 
 enum {
     PRODUCTS = 16,
@@ -19,11 +22,13 @@ enum {
 typedef struct winograd_job {
     nacre_conv_sums s;
     const float *weight;
-    float *packed;     /* its panels */
-    float *weights;    /* [panel][product][in channel][16 outs] */
-    float *pixels;     /* of each slot: [product][in channel][tile][16] */
-    int64_t top, left; /* padding as seen from the outputs */
-    int64_t tile_rows, tile_columns, tiles;
+    float *packed;                          /* its panels */
+    float *weights;                         /* [panel][product][in channel][16 outs] */
+    float *pixels;                          /* of each slot: [product][in channel][tile][16] */
+    int64_t top, left;                      /* padding as seen from the outputs */
+    int64_t tile_rows, tile_columns, tiles; /* tiles: of an image, or groups of 16 of them */
+    float *padded;                          /* samples alone, with zeros around their planes */
+    int64_t items, padded_row, padded_plane;
     int64_t chunk, chunks; /* tiles transformed together; chunks of an image */
     int64_t slots, slot_floats;
 } winograd_job;
@@ -64,6 +69,40 @@ static unsigned inside(int64_t first, int64_t extent) {
     return bits;
 }
 
+/* Neighbours in a row among the 16 tiles of a group. */
+typedef struct tile_run {
+    int64_t lane, row, column, count;
+} tile_run;
+
+/* The run that begins at `lane` of a group; false: there is no tile left. */
+static bool next_run(const winograd_job *j, int64_t group, int64_t lane, tile_run *run) {
+    int64_t tile = group * NACRE_LANES + lane, left = NACRE_LANES - lane;
+    if (left == 0 || tile >= j->tile_rows * j->tile_columns) return false;
+    *run =
+        (tile_run){.lane = lane, .row = tile / j->tile_columns, .column = tile % j->tile_columns};
+    run->count = nacre_smaller(left, j->tile_columns - run->column);
+    return true;
+}
+
+/* Groups first .. first + groups of all channels of a sample alone. */
+static void transform_groups(const winograd_job *j, int64_t sample, int64_t first, int64_t groups,
+                             float *out) {
+    const nacre_conv_sums *s = &j->s;
+    const nacre_winograd_kernels *kernels = s->c.level->winograd;
+    int64_t step = pixels_step(j, groups);
+    float tile[SIDE * SIDE * NACRE_LANES] = {0};
+    for (int64_t c = 0; c < s->in_channels; c++) {
+        const float *x = j->padded + (sample * s->in_channels + c) * j->padded_plane;
+        for (int64_t g = 0; g < groups; g++, out += NACRE_LANES) {
+            tile_run run;
+            for (int64_t lane = 0; next_run(j, first + g, lane, &run); lane += run.count)
+                kernels->gather(run.count, x + OUT_SIDE * (run.row * j->padded_row + run.column),
+                                j->padded_row, tile + lane);
+            kernels->input(15, 15, tile, SIDE * NACRE_LANES, out, step);
+        }
+    }
+}
+
 /* Tiles first .. first + tiles of all channels of a block. */
 static void transform_tiles(const winograd_job *j, int64_t block, int64_t first, int64_t tiles,
                             float *out) {
@@ -83,6 +122,38 @@ static void transform_tiles(const winograd_job *j, int64_t block, int64_t first,
         const float *x = s->in + (block * s->in_channels + c) * plane;
         for (int64_t t = 0; t < tiles; t++, out += NACRE_LANES)
             s->c.level->winograd->input(rows[t], columns[t], x + at[t], x_row, out, step);
+    }
+}
+
+/* The 2 x 2 pixels of a tile of a plane, from its products. */
+static void write_tile(const winograd_job *j, const float *products, int64_t step,
+                       const float *bias, int64_t tile, float *plane) {
+    const nacre_conv_sums *s = &j->s;
+    int64_t row = tile / j->tile_columns * OUT_SIDE, column = tile % j->tile_columns * OUT_SIDE;
+    int64_t y_row = s->out_columns * NACRE_LANES;
+    s->c.level->winograd->output(products, step, bias, s->relu,
+                                 (int)nacre_smaller(OUT_SIDE, s->out_rows - row),
+                                 (int)nacre_smaller(OUT_SIDE, s->out_columns - column),
+                                 plane + row * y_row + column * NACRE_LANES, y_row);
+}
+
+static void write_group(const winograd_job *j, const float *products, int64_t step,
+                        const float *bias, int64_t group, float *plane) {
+    const nacre_conv_sums *s = &j->s;
+    const nacre_winograd_kernels *kernels = s->c.level->winograd;
+    float y[OUT_SIDE][OUT_SIDE * NACRE_LANES], line[OUT_SIDE * NACRE_LANES];
+    kernels->output(products, step, bias, s->relu, OUT_SIDE, OUT_SIDE, y[0],
+                    OUT_SIDE * NACRE_LANES);
+    tile_run run;
+    for (int64_t lane = 0; next_run(j, group, lane, &run); lane += run.count) {
+        int64_t row = run.row * OUT_SIDE, column = run.column * OUT_SIDE;
+        int64_t columns = nacre_smaller(OUT_SIDE * run.count, s->out_columns - column);
+        for (int i = 0; i < OUT_SIDE && row + i < s->out_rows; i++) {
+            for (int half = 0; half < OUT_SIDE; half++)
+                memcpy(line + half * NACRE_LANES, y[i] + half * NACRE_LANES + lane,
+                       (size_t)run.count * sizeof *line);
+            kernels->scatter(columns, line, plane + (row + i) * s->out_columns + column);
+        }
     }
 }
 
@@ -108,18 +179,12 @@ static void finish_outs(const winograd_job *j, const float *pixels, int64_t bloc
     for (int p = 0; p < PRODUCTS; p++)
         s->c.level->conv->sum(&sum, outs, tiles, pixels + p * pixels_step(j, tiles),
                               weights + p * product_floats(j), NULL, products + p * step);
-    int64_t y_row = s->out_columns * NACRE_LANES;
     for (int k = 0; k < outs; k++) {
-        float *plane = s->out + (block * s->out_channels + o + k) * s->out_rows * y_row;
-        for (int64_t t = 0; t < tiles; t++) {
-            int64_t row = (first + t) / j->tile_columns * OUT_SIDE;
-            int64_t column = (first + t) % j->tile_columns * OUT_SIDE;
-            s->c.level->winograd->output(products + (k * tiles + t) * NACRE_LANES, step,
-                                         s->bias ? s->bias + o + k : NULL, s->relu,
-                                         (int)nacre_smaller(OUT_SIDE, s->out_rows - row),
-                                         (int)nacre_smaller(OUT_SIDE, s->out_columns - column),
-                                         plane + row * y_row + column * NACRE_LANES, y_row);
-        }
+        const float *bias = s->bias ? s->bias + o + k : NULL;
+        int64_t plane = (block * s->out_channels + o + k) * s->out_rows * s->out_columns * s->unit;
+        for (int64_t t = 0; t < tiles; t++)
+            (s->unit == 1 ? write_group : write_tile)(j, products + (k * tiles + t) * NACRE_LANES,
+                                                      step, bias, first + t, s->out + plane);
     }
 }
 
@@ -127,7 +192,7 @@ static void run_chunk(const winograd_job *j, float *pixels, int64_t item) {
     const nacre_conv_sums *s = &j->s;
     int64_t block = item / j->chunks, first = item % j->chunks * j->chunk;
     int64_t tiles = nacre_smaller(j->chunk, j->tiles - first);
-    transform_tiles(j, block, first, tiles, pixels);
+    (s->unit == 1 ? transform_groups : transform_tiles)(j, block, first, tiles, pixels);
     for (int64_t o = 0; o < s->out_channels;) {
         int64_t left = nacre_smaller((o / NACRE_LANES + 1) * NACRE_LANES, s->out_channels) - o;
         int64_t most = nacre_smaller(MOST_OUTS, s->c.level->conv->outs);
@@ -139,10 +204,9 @@ static void run_chunk(const winograd_job *j, float *pixels, int64_t item) {
 
 static void slot_task(void *context, size_t slot) {
     const winograd_job *j = context;
-    int64_t items = j->s.c.blocks * j->chunks, at = (int64_t)slot;
+    int64_t at = (int64_t)slot, end = j->items * (at + 1) / j->slots;
     float *pixels = j->pixels + at * j->slot_floats;
-    int64_t end = items * (at + 1) / j->slots;
-    for (int64_t item = items * at / j->slots; item < end; item++) run_chunk(j, pixels, item);
+    for (int64_t item = j->items * at / j->slots; item < end; item++) run_chunk(j, pixels, item);
 }
 
 /* ---- a step ---- */
@@ -154,12 +218,18 @@ static winograd_job job_of(const nacre_conv_sums *s) {
                       .left = s->backward ? 2 - column->padding : column->padding,
                       .tile_rows = nacre_parts(s->out_rows, OUT_SIDE),
                       .tile_columns = nacre_parts(s->out_columns, OUT_SIDE)};
+    if (s->unit == 1) {
+        j.padded_row = OUT_SIDE * j.tile_columns + SIDE - OUT_SIDE;
+        j.padded_plane = (OUT_SIDE * j.tile_rows + SIDE - OUT_SIDE) * j.padded_row;
+    }
     int64_t tile_bytes = PRODUCTS * s->in_channels * NACRE_LANES * (int64_t)sizeof(float);
     j.tiles = j.tile_rows * j.tile_columns;
+    if (s->unit == 1) j.tiles = nacre_parts(j.tiles, NACRE_LANES);
     j.chunk = nacre_smaller(SLOT_BYTES / tile_bytes / 4 * 4, MOST_TILES);
     j.chunk = nacre_larger(4, j.chunk);
     j.chunks = nacre_parts(j.tiles, j.chunk);
-    j.slots = nacre_smaller(SLOTS, s->c.blocks * j.chunks);
+    j.items = (s->unit == 1 ? s->c.samples : s->c.blocks) * j.chunks;
+    j.slots = nacre_smaller(SLOTS, j.items);
     j.slot_floats = PRODUCTS * pixels_step(&j, j.chunk);
     return j;
 }
@@ -167,6 +237,22 @@ static winograd_job job_of(const nacre_conv_sums *s) {
 static int64_t packed_floats(const winograd_job *j) { return j->s.panels * j->s.panel_floats; }
 static int64_t weights_floats(const winograd_job *j) {
     return j->s.panels * PRODUCTS * product_floats(j);
+}
+
+static int64_t pixels_floats(const winograd_job *j) { return j->slots * j->slot_floats; }
+
+/* A plane of a sample, zeros around it. */
+static void pad_task(void *context, size_t plane) {
+    const winograd_job *j = context;
+    const nacre_conv_sums *s = &j->s;
+    const float *from = s->in + (int64_t)plane * s->in_rows * s->in_columns;
+    float *to = j->padded + (int64_t)plane * j->padded_plane;
+    memset(to, 0, (size_t)j->padded_plane * sizeof *to);
+    int64_t rows = nacre_smaller(s->in_rows, j->padded_plane / j->padded_row - j->top);
+    int64_t columns = nacre_smaller(s->in_columns, j->padded_row - j->left);
+    for (int64_t row = 0; row < rows && columns > 0; row++)
+        memcpy(to + (row + j->top) * j->padded_row + j->left, from + row * s->in_columns,
+               (size_t)columns * sizeof *to);
 }
 
 static void run_winograd(const nacre_plan_op *step, void *scratch) {
@@ -177,13 +263,17 @@ static void run_winograd(const nacre_plan_op *step, void *scratch) {
     j.packed = scratch;
     j.weights = j.packed + packed_floats(&j);
     j.pixels = j.weights + weights_floats(&j);
+    j.padded = j.pixels + pixels_floats(&j);
     nacre_parallel((size_t)s.panels, weights_task, &j);
+    if (s.unit == 1) nacre_parallel((size_t)(s.c.samples * s.in_channels), pad_task, &j);
     nacre_parallel((size_t)j.slots, slot_task, &j);
     nacre_conv_finish(&s);
 }
 
 bool nacre_winograd_prepare(nacre_plan_op *step, const nacre_conv_sums *s) {
     winograd_job j = job_of(s);
-    int64_t floats = packed_floats(&j) + weights_floats(&j) + j.slots * j.slot_floats;
-    return nacre_cpu_use(step, run_winograd, (size_t)floats * sizeof(float), "laned Winograd");
+    int64_t floats = packed_floats(&j) + weights_floats(&j) + pixels_floats(&j) +
+                     s->c.samples * s->in_channels * j.padded_plane;
+    return nacre_cpu_use(step, run_winograd, (size_t)floats * sizeof(float),
+                         s->unit == 1 ? "Winograd" : "laned Winograd");
 }

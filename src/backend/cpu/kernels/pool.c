@@ -112,10 +112,7 @@ INLINE float pool_window(const bool maximum, const nacre_pool *p, const window w
 /* Every `stride`-th of the floats from p on, n of them: 1 and 2 in vectors. */
 enum { MOST_STRIDE = 2 };
 INLINE vec load_every(const int stride, const float *p, size_t n) {
-    if (stride == 1) return vec_load_n(p, n);
-    const size_t floats = 2 * n - 1;
-    return vec_even(vec_load_n(p, floats),
-                    floats > LANES ? vec_load_n(p + LANES, floats - LANES) : vec_zero());
+    return stride == 1 ? vec_load_n(p, n) : vec_load_even(p, n);
 }
 
 /* n neighbouring outputs whose windows lie inside from side to side; x: the first of the first window. */

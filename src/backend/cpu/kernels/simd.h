@@ -298,6 +298,26 @@ INLINE vec vec_even(vec a, vec b) {
 #endif
 }
 
+/* a[0], b[0], a[1], b[1] ...: the first lanes of both, and the last */
+INLINE void vec_zip(vec a, vec b, vec *first, vec *last) {
+#if NACRE_LEVEL_AVX512
+    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    *first = _mm512_permutex2var_ps(a, low, b);
+    *last = _mm512_permutex2var_ps(a, high, b);
+#elif NACRE_LEVEL_AVX2
+    const vec low = _mm256_unpacklo_ps(a, b), high = _mm256_unpackhi_ps(a, b);
+    *first = _mm256_permute2f128_ps(low, high, 0x20);
+    *last = _mm256_permute2f128_ps(low, high, 0x31);
+#elif NACRE_LEVEL_NEON
+    *first = vzip1q_f32(a, b);
+    *last = vzip2q_f32(a, b);
+#else
+    *first = (vec){a[0], b[0], a[1], b[1]};
+    *last = (vec){a[2], b[2], a[3], b[3]};
+#endif
+}
+
 /* c where m, else a b + c */
 INLINE vec vec_fma_unless(mask m, vec a, vec b, vec c) {
 #if NACRE_LEVEL_AVX512
@@ -316,6 +336,13 @@ INLINE void vec_store_n(float *p, size_t n, vec a) {
         vec_store(p, a);
     else
         vec_store_part(p, n, a);
+}
+
+/* p[0], p[2], p[4] ...: n of them */
+INLINE vec vec_load_even(const float *p, size_t n) {
+    const size_t floats = 2 * n - 1;
+    return vec_even(vec_load_n(p, floats),
+                    floats > LANES ? vec_load_n(p + LANES, floats - LANES) : vec_zero());
 }
 
 /* Sixteen partial sums (or extremes), whatever the width: lane j of all sums of the library. */

@@ -135,9 +135,33 @@ static void weights(int64_t channels, bool flipped, const float *packed, float *
     }
 }
 
+/* ---- a sample alone: the lanes are neighbouring tiles ---- */
+
+static void gather(int64_t count, const float *x, int64_t x_row, float *out) {
+    for (int64_t at = 0; at < count; at += LANES) {
+        const size_t n = (size_t)(count - at < LANES ? count - at : LANES);
+        EACH (r, SIDE)
+            EACH (c, SIDE)
+                vec_store_n(out + (r * SIDE + c) * NACRE_LANES + at, n,
+                            vec_load_even(x + r * x_row + 2 * at + c, n));
+    }
+}
+
+static void scatter(int64_t columns, const float *y, float *out) {
+    for (int64_t at = 0; 2 * at < columns; at += LANES) {
+        const size_t n = (size_t)(columns - 2 * at);
+        vec pixels[2];
+        vec_zip(vec_load(y + at), vec_load(y + NACRE_LANES + at), &pixels[0], &pixels[1]);
+        vec_store_n(out + 2 * at, n, pixels[0]);
+        if (n > LANES) vec_store_n(out + 2 * at + LANES, n - LANES, pixels[1]);
+    }
+}
+
 const nacre_winograd_kernels NACRE_AT_LEVEL(nacre_winograd_kernels) = {
     .input = input,
     .output = output,
     .gradient = gradient,
+    .gather = gather,
+    .scatter = scatter,
     .weights = weights,
 };
