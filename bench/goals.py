@@ -31,6 +31,15 @@ GOALS += tuple(
         ("large", "1024 x 1024 x 1024", 1.05),
     )
 )
+WORKLOADS = ("mlp", "lenet", "vit", "gpt", "resnet20")
+GOALS += tuple(
+    (f"memory.plan.{name}", f"{name}: the plan's peak / what is live at once", 1.1, "") for name in WORKLOADS
+)
+# Below both JAX and PyTorch.
+GOALS += tuple(
+    (f"memory.resident.{name}", f"{name}: resident memory of the process that trains", 1.0, "")
+    for name in WORKLOADS
+)
 # Lower bounds: roofline time / time on one thread, at the workload's usual batch, and the like.
 FRACTIONS = (
     ("fraction.mlp.64", "mlp, batch 64: share of the roofline, one thread", 0.82),

@@ -30,6 +30,10 @@ def peers_of(bench, workload, infer):
     return names + (["torch-compiled"] if bench.compiled and "torch" in names else [])
 
 
+def usual_batch(workload):
+    return BATCHES[workload][:2][-1]
+
+
 # ---- the same arithmetic ----
 
 
@@ -200,7 +204,7 @@ def _compare(bench, workload, batches, infer, all_threads):
 def step(bench):
     rows, figures = [], {}
     for workload in bench.workloads:
-        batches = (BATCHES[workload][:2][-1],) if bench.quick else BATCHES[workload]
+        batches = (usual_batch(workload),) if bench.quick else BATCHES[workload]
         more, figures[workload] = _compare(bench, workload, batches, False, (1, 2))
         rows += more
     return rows, figures
