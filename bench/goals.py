@@ -19,6 +19,9 @@ GOALS = (
     ("mnist.time", "process start to 98 % on MNIST", 0.10, ""),
     ("mnist.memory", "resident memory of that process beyond the data", 30, "MB"),
     ("start.first_step", "process start to the first training step done", 50, "ms"),
+    ("overhead.record", "recording, hashing and plan lookup / step of the mlp, batch 32", 0.03, ""),
+    ("overhead.hand_off.spinning", "hand-off to the second thread while it spins", 0.5, "us"),
+    ("overhead.hand_off.parked", "hand-off to the second thread from where it has parked", 12, "us"),
     ("size.library", "libnacre.so stripped", 3, "MB"),
 )
 # A product's time / the best BLAS library's.

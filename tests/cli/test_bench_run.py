@@ -87,6 +87,17 @@ class BenchRun(harness.ProgramTest):
         alone = matrices._rows({"us_best": {n: {"nacre": 2.0} for n in names}, "peak_gflops": peak}, 1)
         self.assertEqual([row["id"] for row in alone], ["products.peak.1"])
 
+    def test_what_is_not_the_replay_is_part_of_a_step(self):
+        overhead = os.path.join(os.path.dirname(harness.PROGRAM), "bench", "overhead")
+        if not os.path.exists(overhead):
+            raise unittest.SkipTest("bench/overhead is not built")
+        done = subprocess.run([overhead, "--batch-size", "4", "--seconds", "0.05"], capture_output=True, check=True)
+        figures = json.loads(done.stdout)
+        self.assertEqual((figures["workload"], figures["batch"]), ("mlp", 4))
+        self.assertTrue(0 < figures["us_outside_min"] < figures["us_step_median"], figures)
+        for words in (["--batch-size", "0"], ["--seconds", "x"], ["mlp"]):
+            self.assertEqual(subprocess.run([overhead, *words], capture_output=True, check=False).returncode, 2)
+
     def test_a_library_without_products_is_refused(self):
         blas = os.path.join(os.path.dirname(harness.PROGRAM), "bench", "blas")
         if not os.path.exists(blas):

@@ -1,0 +1,33 @@
+"""Where the time may not go: recording and finding plans, and handing work to a second thread."""
+
+import goals
+from report import row
+
+# The keys of bench/overhead.c, and what they are.
+HAND_OFFS = {"spinning": "while it spins", "parked": "from where it has parked"}
+
+
+def _hand_off_row(best, kind, how):
+    name = f"overhead.hand_off.{kind}"
+    what = f"hand-off to the second thread {how}, median"
+    line = best("us_line_min")
+    note = "" if line is None else f"a line of memory takes {line:.2f} us from CPU to CPU"
+    measured = best(f"us_hand_off_{kind}_median")
+    return row(what, measured, "us", goal=goals.bound(name), note=note, id=name)
+
+
+def overhead(bench):
+    bench.say("recording, plan lookup and hand-off")
+    words = [bench.program("bench/overhead"), "--batch-size", "32", "--seconds", str(bench.step_seconds)]
+    runs = [bench.run_json(words, 2)[0] for _ in range(bench.start_rounds)]
+
+    def best(key):
+        return min((run[key] for run in runs if run[key] is not None), default=None)
+
+    outside, step = best("us_outside_min"), best("us_step_min")
+    name = "overhead.record"
+    what = "mlp, batch 32, one thread: recording, hashing and plan lookup / step"
+    note = f"{outside:.1f} us / {step:.1f} us: all that is not the plan's replay"
+    rows = [row(what, outside / step, goal=goals.bound(name), note=note, id=name)]
+    rows += [_hand_off_row(best, kind, how) for kind, how in HAND_OFFS.items()]
+    return rows, runs
