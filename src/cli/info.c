@@ -3,6 +3,7 @@
 #include "base/cpu.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "io/tuning.h"
 
 #include <nacre/system.h>
 #include <string.h>
@@ -127,7 +128,11 @@ static void append_json(nacre_text *text) {
         }
         nacre_text_append(text, "}");
     }
-    nacre_text_append(text, "]}\n");
+    char table[NACRE_TUNING_PATH_BYTES];
+    nacre_tuning_path(table);
+    nacre_text_append(text, "],\"tuning\":{\"file\":");
+    nacre_text_append_json(text, table);
+    nacre_text_append(text, ",\"entries\":%zu}}\n", nacre_tuning_count());
 }
 
 static void append_plain(nacre_text *text) {
@@ -156,6 +161,10 @@ static void append_plain(nacre_text *text) {
         }
         nacre_text_append(text, "\n");
     }
+    char table[NACRE_TUNING_PATH_BYTES];
+    nacre_tuning_path(table);
+    nacre_text_append(text, "%-12s %zu products by %s\n", "tuning", nacre_tuning_count(),
+                      *table ? table : "no table");
 }
 
 int nacre_cli_info(int argc, char **argv) {

@@ -13,7 +13,7 @@
 typedef struct command {
     const nacre_cli_syntax *syntax;
     int (*run)(int argc, char **argv);
-    bool plans; /* and so looks at the tuning table */
+    bool tuned; /* by the table of this CPU, which is read first */
 } command;
 
 static const command commands[] = {
@@ -24,7 +24,7 @@ static const command commands[] = {
     {&nacre_cli_explain_syntax, nacre_cli_explain, true},
     {&nacre_cli_bench_syntax, nacre_cli_bench, true},
     {&nacre_cli_tune_syntax, nacre_cli_tune, false}, /* reads the table itself */
-    {&nacre_cli_info_syntax, nacre_cli_info, false},
+    {&nacre_cli_info_syntax, nacre_cli_info, true},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -133,7 +133,7 @@ int main(int argc, char **argv) {
         return NACRE_CLI_USAGE;
     }
     nacre_cli_set_command(found->syntax->command);
-    if (found->plans) {
+    if (found->tuned) {
         load_tuning();
     }
     return found->run(argc - 2, argv + 2);

@@ -206,6 +206,17 @@ nacre_status nacre_tuning_parse(const char *bytes, size_t size, const char *name
 
 /* ---- writing ---- */
 
+static void append_value(int i, int64_t value, nacre_text *text) {
+    if (columns[i].kind == LEVEL)
+        nacre_text_append(text, "%s", nacre_isa_name((nacre_isa_level)value));
+    else if (columns[i].kind == CHOICE)
+        nacre_text_append(text, "%s", columns[i].words[value]);
+    else if (may_be_rule(i) && value == 0)
+        nacre_text_append(text, "-");
+    else
+        nacre_text_append(text, "%" PRId64, value);
+}
+
 void nacre_tuning_append(const nacre_tuning_table *table, const char *model, nacre_text *text) {
     nacre_text_append(text, "%s\ncpu %s\n#", first_line, model);
     for (int i = 0; i < COLUMNS; i++) nacre_text_append(text, " %s", columns[i].name);
@@ -213,15 +224,8 @@ void nacre_tuning_append(const nacre_tuning_table *table, const char *model, nac
         int64_t values[COLUMNS];
         values_of(&table->entries[k], values);
         for (int i = 0; i < COLUMNS; i++) {
-            const char *word = columns[i].kind == LEVEL ? nacre_isa_name((nacre_isa_level)values[i])
-                               : columns[i].kind == CHOICE        ? columns[i].words[values[i]]
-                               : may_be_rule(i) && values[i] == 0 ? "-"
-                                                                  : NULL;
             nacre_text_append(text, i ? " " : "\n");
-            if (word)
-                nacre_text_append(text, "%s", word);
-            else
-                nacre_text_append(text, "%" PRId64, values[i]);
+            append_value(i, values[i], text);
         }
     }
     nacre_text_append(text, "\nend %zu\n", table->count);

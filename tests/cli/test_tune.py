@@ -117,7 +117,7 @@ class Tune(harness.ProgramTest):
                 self.assert_refused(self.run_nacre("tune", "mlp"), 1, path, "line ")
                 self.assertEqual(harness.read(path), bad)
         self.assertEqual(self.good("bench", "mlp", "--seconds", 0, NACRE_TUNING="off").err, "")
-        self.assertEqual(self.good("info").err, "")
+        self.assertEqual(self.good("summary", "mnist-mlp").err, "")
 
     def test_another_place_is_named_by_the_environment(self):
         named = self.path("mine.txt")
@@ -128,6 +128,13 @@ class Tune(harness.ProgramTest):
         self.assert_refused(self.run_nacre("tune", "mlp", NACRE_TUNING="off"), 1, "NACRE_TUNING")
         os.mkdir(self.path("folder"))
         self.assert_refused(self.run_nacre("tune", "mlp", NACRE_TUNING=self.path("folder")), 1, "folder")
+
+    def test_info_tells_which_table_is_read(self):
+        self.assertEqual(self.info()["tuning"]["entries"], 0)
+        path = self.write_table("portable 3 5 6 7 1 7 1 6 1 1 straight - - 20 -")
+        self.assertEqual(self.info()["tuning"], {"file": path, "entries": 1})
+        self.assertIn(f"1 products by {path}", self.good("info").out)
+        self.assertIn("0 products by no table", self.good("info", NACRE_TUNING="off").out)
 
     def test_a_signal_keeps_what_was_found(self):
         entry = "portable 3 5 6 7 1 7 1 6 1 1 straight - - 20 -"
