@@ -72,6 +72,13 @@ static const tile_row *row_in_group(const nacre_op *op, const nacre_word *attrs)
     return NULL;
 }
 
+nacre_tile_function *nacre_group_function(const nacre_cpu_level *level, const nacre_op *op,
+                                          const nacre_word *attrs, int *arguments) {
+    const tile_row *row = row_in_group(op, attrs);
+    *arguments = row->arguments;
+    return level->elementwise->tile[row->code];
+}
+
 bool nacre_cpu_fuses(const nacre_op *op) {
     const tile_row *row = row_in_group(op, NULL);
     return row && op->flags & NACRE_OP_ELEMENTWISE && row_is_f32(row);

@@ -27,6 +27,10 @@ typedef struct nacre_group {
 /* From a step with a program. */
 void nacre_group_begin(nacre_group *group, const nacre_plan_op *step);
 
+/* The function of an op within a group, and how many arguments it takes. */
+nacre_tile_function *nacre_group_function(const nacre_cpu_level *level, const nacre_op *op,
+                                          const nacre_word *attrs, int *arguments);
+
 /* What one task keeps: a buffer for each register that does not lie in memory as it is. */
 typedef struct nacre_group_buffers {
     float value[NACRE_GROUP_REGISTERS][NACRE_BLOCK];

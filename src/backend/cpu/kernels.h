@@ -23,10 +23,10 @@
 #define NACRE_GEMM_MAX_ROWS 14
 #define NACRE_GEMM_MAX_COLUMNS 32
 
-/* What becomes of a tile's sums: y > 0 ? sum : 0 with y as mask, c_row apart; or + bias where there is one, then
-   max(., 0) if relu. c may be the mask. */
+/* What becomes of a tile's sums: y > 0 ? sum : 0 with y as mask; or + bias and + add where they are there, then
+   max(., 0) if relu. mask and add: as far apart from row to row as the output, which may be either of them. */
 typedef struct nacre_gemm_finish {
-    const float *bias, *mask;
+    const float *bias, *mask, *add;
     bool relu;
 } nacre_gemm_finish;
 
@@ -46,12 +46,9 @@ typedef struct nacre_gemm_kernels {
     int thin_rows;
     void (*thin)(int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
                  const float *panels, float *c, int64_t c_row);
-    /* The same for tiles that lie elsewhere first: from one (rows of `columns` or `narrow` floats, c_row apart) to the output:
-       out = c + bias (bias may be NULL), then max(out, 0) if relu; out = y > 0 ? c : 0. y may be out. */
-    void (*finish_bias)(int rows, int width, const float *c, int64_t c_row, const float *bias,
-                        bool relu, float *out, int64_t out_row);
-    void (*finish_mask)(int rows, int width, const float *c, int64_t c_row, const float *y,
-                        float *out, int64_t out_row);
+    /* The same for sums that lie elsewhere first: c, rows of whole vectors c_row apart, to `width` columns of out. */
+    void (*finish)(int rows, int width, const float *c, int64_t c_row,
+                   const nacre_gemm_finish *finish, float *out, int64_t out_row);
     /* 16 lanes and the fixed tree of the sums, with fma. */
     float (*dot)(int64_t depth, const float *a, int64_t a_k, const float *b, int64_t b_k);
 } nacre_gemm_kernels;

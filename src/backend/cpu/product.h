@@ -17,6 +17,21 @@ typedef struct nacre_product {
 
 nacre_product nacre_product_of(const nacre_plan_op *step);
 
+/* What follows a product: in the registers of its tiles, function by function over the finished rows, or as the step's
+   program says. */
+typedef struct nacre_product_finish {
+    bool program; /* none of what is below, but the linear op's own bias */
+    bool relu;
+    int bias_input, mask_input, add_input; /* of the step, see nacre_gemm_finish; -1: none */
+    int out;                               /* output of the step for the finished sums */
+    /* Then map(mapped output) from the sums (argument 0) and perhaps one more input (1); NULL: nothing. The mapped output
+       may be the sums' own. */
+    nacre_tile_function *map;
+    int map_argument[2], map_input, mapped;
+} nacre_product_finish;
+
+nacre_product_finish nacre_product_finish_of(const nacre_plan_op *step);
+
 /* Offsets of batch i, in elements. */
 int64_t nacre_product_a(const nacre_product *p, int64_t i);
 int64_t nacre_product_b(const nacre_product *p, int64_t i);

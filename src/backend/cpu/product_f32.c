@@ -26,12 +26,6 @@
 /* Rows of a tile, rounded up to whole vectors, at most. */
 enum { TILE_PITCH = 16 };
 
-typedef enum finish {
-    FINISH_BIAS, /* + bias where there is one, relu where asked for */
-    FINISH_MASK, /* relu_backward */
-    FINISH_PROGRAM,
-} finish;
-
 typedef struct job {
     const nacre_cpu_level *level;
     nacre_product p;
@@ -51,10 +45,10 @@ typedef struct job {
     float *packed_a, *packed_b;
     /* results */
     float *out;
-    finish finish;
-    bool relu;
-    int bias_input, mask_input; /* of the step; -1: none */
-    const float *bias, *mask;
+    nacre_product_finish finish;
+    bool program; /* the step's program follows, whatever `finish` says */
+    const float *bias, *mask, *add, *map_input;
+    float *mapped;
     const nacre_group *group;
 } job;
 
@@ -295,21 +289,38 @@ static void pack_round(const job *j) {
 
 /* ---- computing ---- */
 
-/* rows x width of finished sums, `row` floats apart, to the output. */
+/* For the sums of the output's element `at` and below and right of it, in column `column`. */
+static nacre_gemm_finish tile_finish(const job *j, int64_t at, int64_t column) {
+    return (nacre_gemm_finish){.bias = j->bias ? j->bias + column : NULL,
+                               .mask = j->mask ? j->mask + at : NULL,
+                               .add = j->add ? j->add + at : NULL,
+                               .relu = j->finish.relu};
+}
+
+/* The function that follows, over rows x width of finished sums. */
+static void map_block(const job *j, int64_t at, int rows, int width) {
+    for (int r = 0; r < rows; r++, at += j->out_row) {
+        const float *argument[2];
+        for (int i = 0; i < 2; i++)
+            argument[i] = (j->finish.map_argument[i] ? j->map_input : j->out) + at;
+        j->finish.map((size_t)width, j->mapped + at, argument[0], argument[1], NULL);
+    }
+}
+
+/* rows x width of sums, `row` floats apart, to the output. */
 static void finish_block(const job *j, nacre_group_buffers *buffers, const float *c, int64_t row,
                          int64_t first, int64_t column, int rows, int width) {
     const nacre_gemm_kernels *gemm = j->level->gemm;
     int64_t n = j->out_row, at = first * n + column;
-    const float *bias = j->bias ? j->bias + column : NULL;
-    if (j->finish == FINISH_BIAS) {
-        gemm->finish_bias(rows, width, c, row, bias, j->relu, j->out + at, n);
-    } else if (j->finish == FINISH_MASK) {
-        gemm->finish_mask(rows, width, c, row, j->mask + at, j->out + at, n);
-    } else {
+    const nacre_gemm_finish how = tile_finish(j, at, column);
+    if (j->program) {
         float dense[NACRE_BLOCK];
-        gemm->finish_bias(rows, width, c, row, bias, false, dense, width);
+        gemm->finish(rows, width, c, row, &how, dense, width);
         nacre_group_block(j->group, buffers, at, n, rows, width, dense);
+        return;
     }
+    gemm->finish(rows, width, c, row, &how, j->out + at, n);
+    if (j->finish.map) map_block(j, at, rows, width);
 }
 
 /* One panel as its tiles read it. */
@@ -335,7 +346,7 @@ static panel_view view_panel(const job *j, int64_t batch, int64_t panel) {
         v.multiply = adjacent ? gemm->adjacent_narrow : gemm->strided_narrow;
     else
         v.multiply = adjacent ? gemm->adjacent : gemm->strided;
-    v.direct = j->finish != FINISH_PROGRAM && v.width == v.columns && !j->turned;
+    v.direct = !j->program && v.width == v.columns && !j->turned;
     return v;
 }
 
@@ -348,10 +359,9 @@ static void compute_tile(const job *j, nacre_group_buffers *buffers, const panel
     int64_t a_step = j->pack_a ? j->tile_pitch : p->a_k != 1 ? p->a_k : p->a_row;
     if (v->direct) {
         int64_t at = row * p->n + v->column;
-        nacre_gemm_finish how = {.bias = j->bias ? j->bias + v->column : NULL,
-                                 .mask = j->finish == FINISH_MASK ? j->mask + at : NULL,
-                                 .relu = j->relu};
+        const nacre_gemm_finish how = tile_finish(j, at, v->column);
         v->multiply(rows, p->k, a, a_step, v->b, v->b_row, j->out + at, p->n, &how);
+        if (j->finish.map) map_block(j, at, rows, v->width);
         return;
     }
     float c[NACRE_GEMM_MAX_ROWS * NACRE_GEMM_MAX_COLUMNS];
@@ -375,7 +385,7 @@ static int64_t panel_parts(const job *j) { return nacre_parts(j->panel_count, j-
 static void compute_task(void *context, size_t index) {
     const job *j = context;
     nacre_group_buffers buffers;
-    if (j->finish == FINISH_PROGRAM) nacre_group_scalars(j->group, &buffers);
+    if (j->program) nacre_group_scalars(j->group, &buffers);
     int64_t i = (int64_t)index, part, panel_part;
     if (j->turned) {
         panel_part = i % panel_parts(j);
@@ -424,7 +434,7 @@ static void thin_task(void *context, size_t index) {
     const job *j = context;
     const nacre_product *p = &j->p;
     nacre_group_buffers buffers;
-    if (j->finish == FINISH_PROGRAM) nacre_group_scalars(j->group, &buffers);
+    if (j->program) nacre_group_scalars(j->group, &buffers);
     int64_t parts = nacre_parts(p->n, THIN_COLUMNS);
     int64_t batch = (int64_t)index / parts, column = (int64_t)index % parts * THIN_COLUMNS;
     int64_t width = nacre_smaller(THIN_COLUMNS, p->n - column);
@@ -439,7 +449,7 @@ static void thin_panels_task(void *context, size_t index) {
     const job *j = context;
     const nacre_product *p = &j->p;
     nacre_group_buffers buffers;
-    if (j->finish == FINISH_PROGRAM) nacre_group_scalars(j->group, &buffers);
+    if (j->program) nacre_group_scalars(j->group, &buffers);
     int64_t first = (int64_t)index * THIN_PANELS, column = first * j->level->gemm->columns;
     int panels = (int)nacre_smaller(THIN_PANELS, j->panels - first);
     int64_t last = first + panels - 1;
@@ -451,54 +461,21 @@ static void thin_panels_task(void *context, size_t index) {
                  (int)nacre_smaller(columns, p->n - column));
 }
 
-/* ---- what follows the product ---- */
-
-/* One row for all rows of the output? */
-static bool is_row(const nacre_array *array) {
-    int last = array->shape.ndim - 1;
-    if (last < 0 || array->strides[last] != 1) return false;
-    for (int i = 0; i < last; i++)
-        if (array->strides[i] != 0 && array->shape.dims[i] != 1) return false;
-    return true;
-}
-
-/* Recognises + bias, relu, + bias and relu, and relu_backward; else the program is run. */
-static void choose_finish(job *j, const nacre_plan_op *step) {
-    const nacre_program *program = step->program;
-    j->bias_input = j->p.bias ? 2 : -1;
-    j->mask_input = -1;
-    j->finish = FINISH_BIAS;
-    if (!program) return;
-    j->finish = FINISH_PROGRAM;
-    int codes = program->codes, end = program->inputs + codes - 1, at = 0;
-    if (codes < 1 || program->outputs != 1 || program->result[0] != end) return;
-    const nacre_instruction *code = program->code;
-    const nacre_array *other = &step->in[step->own];
-    bool two = program->inputs == 2, biased = j->bias_input >= 0;
-    if (code[0].op == &nacre_op_relu_backward && codes == 1 && two && !biased &&
-        code[0].argument[0] == 1 && code[0].argument[1] == 0 && nacre_cpu_is_plain(other)) {
-        j->mask_input = step->own;
-        j->finish = FINISH_MASK;
-        return;
-    }
-    if (code[0].op == &nacre_op_add && two && !biased && is_row(other) &&
-        code[0].argument[0] != code[0].argument[1])
-        at = 1;
-    int value = at ? program->inputs : 0;
-    bool relu = at < codes && code[at].op == &nacre_op_relu && code[at].argument[0] == value;
-    if (at + relu != codes) return;
-    if (at) j->bias_input = step->own;
-    j->relu = relu;
-    j->finish = FINISH_BIAS;
-}
+/* ---- a run ---- */
 
 /* The arrays of the run at hand. */
 static void point(job *j, const nacre_plan_op *step, void *scratch) {
     j->p.a = step->in[j->turned ? 1 : 0].data;
     j->p.b = step->in[j->turned ? 0 : 1].data;
-    j->bias = j->bias_input < 0 ? NULL : step->in[j->bias_input].data;
-    j->mask = j->mask_input < 0 ? NULL : step->in[j->mask_input].data;
-    j->out = step->out[0].data;
+    const nacre_product_finish *f = &j->finish;
+    j->bias = f->bias_input < 0 ? NULL : step->in[f->bias_input].data;
+    j->mask = f->mask_input < 0 ? NULL : step->in[f->mask_input].data;
+    j->add = f->add_input < 0 ? NULL : step->in[f->add_input].data;
+    j->map_input = f->map_input < 0 ? NULL : step->in[f->map_input].data;
+    j->out = step->out[f->out].data;
+    j->mapped = step->out[f->mapped].data;
+    /* The sums may not take the place of what the function reads beside them. */
+    j->program = f->program || (f->map_input >= 0 && j->map_input == j->out);
     if (j->kept) return;
     j->packed_a = scratch;
     j->packed_b = j->packed_a + j->a_floats * j->round_batches;
@@ -539,7 +516,7 @@ static float *kept_panels(job *j, const nacre_plan_op *step) {
 static void run(job *j, const nacre_plan_op *step, void *scratch) {
     point(j, step, scratch);
     nacre_group group;
-    if (j->finish == FINISH_PROGRAM) {
+    if (j->program) {
         nacre_group_begin(&group, step);
         j->group = &group;
     }
@@ -556,9 +533,9 @@ void nacre_product_plan_f32(const nacre_plan_op *step, void *state) {
     const nacre_product p = nacre_product_of(step);
     const nacre_product_choice rules = {0}; /* a table's choices are about packing as it goes */
     plan_step(&all->each_time, step);
-    choose_finish(&all->each_time, step);
+    all->each_time.finish = nacre_product_finish_of(step);
     plan(&all->kept, nacre_cpu_level_of(step), &p, &rules, true);
-    choose_finish(&all->kept, step);
+    all->kept.finish = all->each_time.finish;
 }
 
 void nacre_product_run_f32(const nacre_plan_op *step, void *scratch) {

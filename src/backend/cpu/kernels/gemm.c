@@ -14,8 +14,8 @@
 /* ---- tiles ---- */
 
 /* The sums on their way out of the registers. A branch for all of them: they fill the registers. */
-INLINE void finish(const int rows, const int vecs, vec sum[TILE_ROWS][TILE_VECS],
-                   const nacre_gemm_finish *how, float *c, int64_t c_row) {
+INLINE void finish_tile(const int rows, const int vecs, vec sum[TILE_ROWS][TILE_VECS],
+                        const nacre_gemm_finish *how, float *c, int64_t c_row) {
     if (how && how->mask) {
         const float *y = how->mask;
         EACH (r, rows)
@@ -31,6 +31,10 @@ INLINE void finish(const int rows, const int vecs, vec sum[TILE_ROWS][TILE_VECS]
         EACH (r, rows)
             EACH (v, vecs) sum[r][v] = vec_add(sum[r][v], bias[v]);
     }
+    if (how && how->add)
+        EACH (r, rows)
+            EACH (v, vecs)
+                sum[r][v] = vec_add(sum[r][v], vec_load(how->add + r * c_row + v * LANES));
     if (how && how->relu)
         EACH (r, rows)
             EACH (v, vecs) sum[r][v] = vec_max(vec_zero(), sum[r][v]);
@@ -65,7 +69,7 @@ INLINE void multiply(const int rows, const int vecs, const bool adjacent, int64_
         EACH (r, rows)
             EACH (v, vecs) total[r][v] = sum[r][v];
     }
-    finish(rows, vecs, sum, how, c, c_row);
+    finish_tile(rows, vecs, sum, how, c, c_row);
 }
 
 /* One jump to the row count's own code. */
@@ -169,29 +173,22 @@ static void thin(int rows, int64_t columns, int64_t depth, const float *a, int64
 
 /* ---- what is done to a finished tile ---- */
 
-static void finish_bias(int rows, int width, const float *c, int64_t c_row, const float *bias,
-                        bool relu, float *out, int64_t out_row) {
+static void finish(int rows, int width, const float *c, int64_t c_row, const nacre_gemm_finish *how,
+                   float *out, int64_t out_row) {
     for (int j = 0; j < width; j += LANES) {
         const size_t n = (size_t)(width - j);
-        const vec b = bias ? vec_load_n(bias + j, n) : vec_zero();
+        const vec bias = how->bias ? vec_load_n(how->bias + j, n) : vec_zero();
         for (int r = 0; r < rows; r++) {
+            const int64_t at = r * out_row + j;
             vec x = vec_load(c + r * c_row + j);
-            if (bias) x = vec_add(x, b);
-            if (relu) x = vec_max(vec_zero(), x);
-            vec_store_n(out + r * out_row + j, n, x);
-        }
-    }
-}
-
-static void finish_mask(int rows, int width, const float *c, int64_t c_row, const float *y,
-                        float *out, int64_t out_row) {
-    for (int r = 0; r < rows; r++) {
-        for (int j = 0; j < width; j += LANES) {
-            const size_t n = (size_t)(width - j);
-            const vec forward = vec_load_n(y + r * out_row + j, n);
-            const vec x = vec_load(c + r * c_row + j);
-            vec_store_n(out + r * out_row + j, n,
-                        vec_select(vec_less(vec_zero(), forward), x, vec_zero()));
+            if (how->mask) {
+                const mask positive = vec_less(vec_zero(), vec_load_n(how->mask + at, n));
+                x = vec_select(positive, x, vec_zero());
+            }
+            if (how->bias) x = vec_add(x, bias);
+            if (how->add) x = vec_add(x, vec_load_n(how->add + at, n));
+            if (how->relu) x = vec_max(vec_zero(), x);
+            vec_store_n(out + at, n, x);
         }
     }
 }
@@ -240,7 +237,6 @@ const nacre_gemm_kernels NACRE_AT_LEVEL(nacre_gemm_kernels) = {
     .adjacent_narrow = tile_adjacent_narrow,
     .thin_rows = THIN_ROWS,
     .thin = thin,
-    .finish_bias = finish_bias,
-    .finish_mask = finish_mask,
+    .finish = finish,
     .dot = dot,
 };
