@@ -46,7 +46,7 @@ typedef struct job {
     /* results */
     float *out;
     nacre_product_finish finish;
-    bool program; /* the step's program follows, whatever `finish` says */
+    bool apart; /* the sums may not take the place of what the function reads beside them */
     const float *bias, *mask, *add, *map_input;
     float *mapped;
     const nacre_group *group;
@@ -297,12 +297,13 @@ static nacre_gemm_finish tile_finish(const job *j, int64_t at, int64_t column) {
                                .relu = j->finish.relu};
 }
 
-/* The function that follows, over rows x width of finished sums. */
-static void map_block(const job *j, int64_t at, int rows, int width) {
-    for (int r = 0; r < rows; r++, at += j->out_row) {
+/* The function that follows, over rows x width of finished sums, `row` floats apart. */
+static void map_block(const job *j, const float *sums, int64_t row, int64_t at, int rows,
+                      int width) {
+    for (int r = 0; r < rows; r++, sums += row, at += j->out_row) {
         const float *argument[2];
         for (int i = 0; i < 2; i++)
-            argument[i] = (j->finish.map_argument[i] ? j->map_input : j->out) + at;
+            argument[i] = j->finish.map_argument[i] ? j->map_input + at : sums;
         j->finish.map((size_t)width, j->mapped + at, argument[0], argument[1], NULL);
     }
 }
@@ -313,14 +314,17 @@ static void finish_block(const job *j, nacre_group_buffers *buffers, const float
     const nacre_gemm_kernels *gemm = j->level->gemm;
     int64_t n = j->out_row, at = first * n + column;
     const nacre_gemm_finish how = tile_finish(j, at, column);
-    if (j->program) {
+    if (j->finish.program || j->apart) {
         float dense[NACRE_BLOCK];
         gemm->finish(rows, width, c, row, &how, dense, width);
-        nacre_group_block(j->group, buffers, at, n, rows, width, dense);
+        if (j->finish.program)
+            nacre_group_block(j->group, buffers, at, n, rows, width, dense);
+        else
+            map_block(j, dense, width, at, rows, width);
         return;
     }
     gemm->finish(rows, width, c, row, &how, j->out + at, n);
-    if (j->finish.map) map_block(j, at, rows, width);
+    if (j->finish.map) map_block(j, j->out + at, n, at, rows, width);
 }
 
 /* One panel as its tiles read it. */
@@ -346,7 +350,7 @@ static panel_view view_panel(const job *j, int64_t batch, int64_t panel) {
         v.multiply = adjacent ? gemm->adjacent_narrow : gemm->strided_narrow;
     else
         v.multiply = adjacent ? gemm->adjacent : gemm->strided;
-    v.direct = !j->program && v.width == v.columns && !j->turned;
+    v.direct = !j->finish.program && !j->apart && v.width == v.columns && !j->turned;
     return v;
 }
 
@@ -361,7 +365,7 @@ static void compute_tile(const job *j, nacre_group_buffers *buffers, const panel
         int64_t at = row * p->n + v->column;
         const nacre_gemm_finish how = tile_finish(j, at, v->column);
         v->multiply(rows, p->k, a, a_step, v->b, v->b_row, j->out + at, p->n, &how);
-        if (j->finish.map) map_block(j, at, rows, v->width);
+        if (j->finish.map) map_block(j, j->out + at, p->n, at, rows, v->width);
         return;
     }
     float c[NACRE_GEMM_MAX_ROWS * NACRE_GEMM_MAX_COLUMNS];
@@ -385,7 +389,7 @@ static int64_t panel_parts(const job *j) { return nacre_parts(j->panel_count, j-
 static void compute_task(void *context, size_t index) {
     const job *j = context;
     nacre_group_buffers buffers;
-    if (j->program) nacre_group_scalars(j->group, &buffers);
+    if (j->finish.program) nacre_group_scalars(j->group, &buffers);
     int64_t i = (int64_t)index, part, panel_part;
     if (j->turned) {
         panel_part = i % panel_parts(j);
@@ -434,7 +438,7 @@ static void thin_task(void *context, size_t index) {
     const job *j = context;
     const nacre_product *p = &j->p;
     nacre_group_buffers buffers;
-    if (j->program) nacre_group_scalars(j->group, &buffers);
+    if (j->finish.program) nacre_group_scalars(j->group, &buffers);
     int64_t parts = nacre_parts(p->n, THIN_COLUMNS);
     int64_t batch = (int64_t)index / parts, column = (int64_t)index % parts * THIN_COLUMNS;
     int64_t width = nacre_smaller(THIN_COLUMNS, p->n - column);
@@ -449,7 +453,7 @@ static void thin_panels_task(void *context, size_t index) {
     const job *j = context;
     const nacre_product *p = &j->p;
     nacre_group_buffers buffers;
-    if (j->program) nacre_group_scalars(j->group, &buffers);
+    if (j->finish.program) nacre_group_scalars(j->group, &buffers);
     int64_t first = (int64_t)index * THIN_PANELS, column = first * j->level->gemm->columns;
     int panels = (int)nacre_smaller(THIN_PANELS, j->panels - first);
     int64_t last = first + panels - 1;
@@ -474,8 +478,7 @@ static void point(job *j, const nacre_plan_op *step, void *scratch) {
     j->map_input = f->map_input < 0 ? NULL : step->in[f->map_input].data;
     j->out = step->out[f->out].data;
     j->mapped = step->out[f->mapped].data;
-    /* The sums may not take the place of what the function reads beside them. */
-    j->program = f->program || (f->map_input >= 0 && j->map_input == j->out);
+    j->apart = f->map_input >= 0 && j->map_input == j->out;
     if (j->kept) return;
     j->packed_a = scratch;
     j->packed_b = j->packed_a + j->a_floats * j->round_batches;
@@ -516,7 +519,7 @@ static float *kept_panels(job *j, const nacre_plan_op *step) {
 static void run(job *j, const nacre_plan_op *step, void *scratch) {
     point(j, step, scratch);
     nacre_group group;
-    if (j->program) {
+    if (j->finish.program) {
         nacre_group_begin(&group, step);
         j->group = &group;
     }
@@ -526,6 +529,7 @@ static void run(job *j, const nacre_plan_op *step, void *scratch) {
         nacre_parallel((size_t)(j->p.batches * nacre_parts(j->p.n, THIN_COLUMNS)), thin_task, j);
     else
         run_rounds(j);
+    j->group = NULL; /* lived here */
 }
 
 void nacre_product_plan_f32(const nacre_plan_op *step, void *state) {
