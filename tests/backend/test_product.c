@@ -394,6 +394,54 @@ static void relu_backward_masks_in_place(void **state) {
 }
 
 /* r = exp(-(product * column + row)), product kept too. */
+/* One op after the product, alone or beside it, its second argument before, behind or overwritten by the result. */
+static void check_one_op(const int64_t *size, const nacre_op *op, bool beside, bool second,
+                         int first, bool relu) {
+    int64_t m = size[0], k = size[1], n = size[2];
+    nacre_shape shape = NACRE_SHAPE(m, n);
+    size_t bytes = (size_t)nacre_shape_numel(&shape) * sizeof(float);
+    nacre_array none = {0}, other = kit_random_f32(shape);
+    nacre_plan_op step = linear_step(m, k, n, true);
+    kit_run(&step);
+    nacre_array sums = step.out[0];
+    nacre_array want =
+        first == 0 ? apply(op, sums, second ? other : none, shape) : apply(op, other, sums, shape);
+    if (relu) want = apply(&nacre_op_relu, want, none, shape);
+    nacre_program program = {.inputs = 1 + second, .codes = 1 + relu, .outputs = 1 + beside};
+    program.code[0] = (nacre_instruction){.op = op, .argument = {first, !first}};
+    program.code[1] = (nacre_instruction){.op = &nacre_op_relu, .argument = {2}};
+    program.result[beside] = program.inputs + relu;
+    for (int over = 0; over <= second; over++) {
+        step.program = &program;
+        step.own = 3;
+        step.inputs = 3 + second;
+        step.in[3] = kit_array(NACRE_F32, shape);
+        memcpy(step.in[3].data, other.data, bytes);
+        step.outputs = program.outputs;
+        for (int i = 0; i < step.outputs; i++)
+            step.out[i] = over && i == 0 ? step.in[3] : kit_array(NACRE_F32, shape);
+        kit_run(&step);
+        assert_true(kit_same_bits(step.out[beside].data, want.data, bytes));
+        if (beside) assert_true(kit_same_bits(step.out[0].data, sums.data, bytes));
+    }
+    kit_end();
+}
+
+static void one_op_after_a_product_has_its_bits(void **state) {
+    (void)state;
+    for (size_t i = 0; i < 6; i++) {
+        for (int beside = 0; beside < 2; beside++) {
+            check_one_op(epilogue_sizes[i], &nacre_op_exp, beside, false, 0, false);
+            check_one_op(epilogue_sizes[i], &nacre_op_sub, beside, true, 0, false);
+            check_one_op(epilogue_sizes[i], &nacre_op_sub, beside, true, 1, false);
+        }
+        for (int first = 0; first < 2; first++) {
+            check_one_op(epilogue_sizes[i], &nacre_op_add, false, true, first, false);
+            check_one_op(epilogue_sizes[i], &nacre_op_add, false, true, first, true);
+        }
+    }
+}
+
 static void a_general_epilogue_has_the_bits_of_its_ops(void **state) {
     (void)state;
     for (size_t i = 0; i < 6; i++) {
@@ -494,6 +542,7 @@ int main(void) {
         KIT_TEST(linear_has_the_bits_of_matmul_then_add),
         KIT_TEST(bias_and_relu_fuse_without_changing_bits),
         KIT_TEST(relu_backward_masks_in_place),
+        KIT_TEST(one_op_after_a_product_has_its_bits),
         KIT_TEST(a_general_epilogue_has_the_bits_of_its_ops),
         KIT_TEST(f64_products_are_exact_to_rounding),
         KIT_TEST(integers_multiply_through_the_reference),

@@ -317,10 +317,13 @@ static void finish_block(const job *j, nacre_group_buffers *buffers, const float
     if (j->finish.program || j->apart) {
         float dense[NACRE_BLOCK];
         gemm->finish(rows, width, c, row, &how, dense, width);
-        if (j->finish.program)
+        if (j->finish.program) {
             nacre_group_block(j->group, buffers, at, n, rows, width, dense);
-        else
-            map_block(j, dense, width, at, rows, width);
+            return;
+        }
+        map_block(j, dense, width, at, rows, width);
+        if (j->mapped != j->out)
+            j->level->elementwise->copy_rows(rows, width, dense, width, j->out + at, n);
         return;
     }
     gemm->finish(rows, width, c, row, &how, j->out + at, n);
