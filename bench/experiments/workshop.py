@@ -14,7 +14,8 @@ TARGETS = ("nacre_program", "bench_losses", "bench_experiments")
 class Workshop:
     def __init__(self, options, root, work, say):
         self.root, self.work, self.say, self.build = root, work, say, os.path.abspath(options.build)
-        self.cpus, self.errors = machine.usable_cpus(), os.path.join(work, "stderr")
+        # The last CPU first: interrupts and other programs that pin themselves choose the first.
+        self.cpus, self.errors = machine.usable_cpus()[::-1], os.path.join(work, "stderr")
         self.check, self.quick = options.check, options.quick and not options.check
         self.full = not self.check and not self.quick
         self.rounds = options.rounds or (1 if self.check else 2 if self.quick else 8)
