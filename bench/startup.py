@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 
+import processes
 import sample
 import steps
 from report import row
@@ -38,8 +39,20 @@ def _whole_training(bench, number):
     }
 
 
+def _peers_that_run(bench):
+    """The training peers, but for those that fail here; also their first, cold run."""
+    peers = []
+    for peer in (p for p in bench.peers if p not in steps.INFERENCE_ONLY):
+        try:
+            _first_step(bench, bench.peer_command(peer))
+            peers.append(peer)
+        except processes.Failure as failure:
+            bench.say(f"{peer} is skipped: {failure}")
+    return peers
+
+
 def start(bench):
-    peers = [peer for peer in bench.peers if peer not in steps.INFERENCE_ONLY]
+    peers = _peers_that_run(bench)
     runs = {"nacre": [], "nacre train": [], **{peer: [] for peer in peers}}
     bench.say("process start to the first step")
     for number in range(bench.start_rounds):

@@ -61,10 +61,13 @@ def _check_workload(bench, workload, figures):
         for peer in peers_of(bench, workload, infer):
             if peer == "torch-compiled":
                 continue
-            theirs = _numbers(bench, bench.peer_command(peer), workload, *words)
-            figures[key][peer] = theirs[:LOSS_STEPS]
             label = f"{workload}: {what}, difference from {peer}"
-            rows.append(row(label, _apart(ours, theirs), goal=tolerance))
+            try:
+                theirs = _numbers(bench, bench.peer_command(peer), workload, *words)
+                figures[key][peer] = theirs[:LOSS_STEPS]
+                rows.append(row(label, _apart(ours, theirs), goal=tolerance))
+            except processes.Failure as failure:
+                rows.append(row(label, None, goal=tolerance, note=str(failure)))
     return rows
 
 
