@@ -257,6 +257,43 @@ static void dilated_and_grouped_convolutions_are_right(void **state) {
     check_geometry((geometry){2, 12, 6, 5, 5, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 3});
 }
 
+/* Sums over samples and pixels have the same order at every level with a hardware fma. */
+static void weight_gradients_have_the_same_bits_at_every_level(void **state) {
+    (void)state;
+    char before[16];
+    snprintf(before, sizeof before, "%s", nacre_isa());
+    const geometry geometries[] = {
+        {33, 1, 6, 14, 15, {5, 5}, {1, 1}, {2, 2}, {1, 1}, 1},
+        {70, 6, 16, 9, 9, {5, 5}, {1, 1}, {0, 0}, {1, 1}, 1},
+        {65, 16, 16, 12, 30, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},
+        {40, 33, 31, 6, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},
+        {40, 60, 20, 4, 5, {1, 1}, {2, 2}, {0, 0}, {1, 1}, 1},
+    };
+    for (size_t i = 0; i < sizeof geometries / sizeof geometries[0]; i++) {
+        const geometry *g = &geometries[i];
+        nacre_word attrs[NACRE_MAX_ATTRS] = {0};
+        set_attrs(g, attrs);
+        nacre_plan_op step = kit_step(&nacre_op_conv2d_backward_weight, attrs);
+        step.inputs = step.outputs = 2;
+        step.in[0] = laned_random(NACRE_SHAPE(g->samples, g->in, g->rows, g->columns));
+        step.in[1] = laned_random(NACRE_SHAPE(g->samples, g->out, extent(g, 0), extent(g, 1)));
+        nacre_shape shape = NACRE_SHAPE(g->out, g->in, g->kernel[0], g->kernel[1]);
+        size_t bytes = (size_t)nacre_shape_numel(&shape) * sizeof(float);
+        const char *levels[] = {"avx2", "avx512", "neon"};
+        const float *first = NULL;
+        for (size_t k = 0; k < 3; k++) {
+            if (nacre_set_isa(levels[k]) != NACRE_OK) continue;
+            step.out[0] = kit_array(NACRE_F32, shape);
+            step.out[1] = kit_array(NACRE_F32, NACRE_SHAPE(g->out));
+            kit_run(&step);
+            if (first) assert_memory_equal(first, step.out[0].data, bytes);
+            first = step.out[0].data;
+        }
+        kit_end();
+    }
+    assert_int_equal(nacre_set_isa(before), NACRE_OK);
+}
+
 static void a_window_may_be_as_large_as_its_image(void **state) {
     (void)state;
     check_geometry((geometry){2, 2, 3, 7, 9, {7, 9}, {1, 1}, {0, 0}, {1, 1}, 1});
@@ -347,6 +384,7 @@ int main(void) {
         KIT_TEST(convolutions_of_any_window_are_right),
         KIT_TEST(convolutions_by_tiles_of_four_are_right),
         KIT_TEST(dilated_and_grouped_convolutions_are_right),
+        KIT_TEST(weight_gradients_have_the_same_bits_at_every_level),
         KIT_TEST(a_window_may_be_as_large_as_its_image),
         KIT_TEST(pools_of_any_window_are_right),
         KIT_TEST(samples_go_into_lanes_and_back),

@@ -7,8 +7,8 @@
 #include <string.h>
 
 enum {
-    MANY_TASKS = 16, /* enough to share: then the blocks need no parts */
-    PARTS = 4,       /* of the blocks: each sums its own, then they are added in order */
+    MANY_SUMS = 4096, /* enough tasks to share: then the blocks need no parts */
+    PARTS = 4,        /* of the blocks: each sums its own, then they are added in order */
     MOST_SUMS = 512, /* of one task: 32 KiB */
     MOST_ROW = 5,    /* taps of a kernel row under one tile */
     POINTWISE_TAPS = 24,
@@ -153,6 +153,11 @@ static void sum_rows(const task *t, const tile_taps *taps, int64_t first, int64_
 
 /* ---- blocks ---- */
 
+/* Channels of a tile, more or less: what orders the sums is the same at every kernel level. */
+static int64_t usual_outs(const nacre_conv *c) {
+    return nacre_larger(1, nacre_smaller(c->y_channels, NACRE_CONV_OUTS / 2));
+}
+
 /* The taps of a line that one tile after the other takes; false when there are no more. */
 static bool next_taps(const weights *w, int64_t line, int64_t *done, tile_taps *out) {
     const nacre_conv *c = &w->c;
@@ -185,7 +190,7 @@ static void run_blocks(task *t, int64_t block, int64_t count) {
     t->x = w->x + (block * c->groups + t->group) * c->x_channels * w->x_plane;
     t->dy = w->dy + ((block * c->groups + t->group) * c->y_channels + t->first_out) * w->y_plane;
     int64_t row_bytes = c->column.y * NACRE_LANES * (int64_t)sizeof(float);
-    int64_t rows = nacre_larger(1, ROWS_BYTES / (t->outs * row_bytes + 1));
+    int64_t rows = nacre_larger(1, ROWS_BYTES / (usual_outs(c) * row_bytes + 1));
     if (w->kind == LINES_WINDOW) rows = c->row.y;
     for (int64_t row = 0; row < c->row.y; row += rows) {
         int64_t end = nacre_smaller(row + rows, c->row.y);
@@ -306,9 +311,9 @@ static weights weights_of(const nacre_plan_op *step) {
     if (w.outs > 0) w.out_tiles = nacre_parts(c->y_channels, w.outs);
     int64_t sums = nacre_larger(1, w.outs) * w.line_taps;
     w.units = nacre_parts(w.lines, nacre_larger(1, MOST_SUMS / sums));
-    bool many = w.out_tiles * w.units * c->groups >= MANY_TASKS;
+    bool many = c->groups * c->y_channels * w.lines * w.line_taps >= MANY_SUMS;
     w.parts = many ? 1 : nacre_larger(1, nacre_smaller(c->blocks, PARTS));
-    int64_t bytes = nacre_larger(1, w.outs) * w.y_plane * (int64_t)sizeof(float);
+    int64_t bytes = usual_outs(c) * w.y_plane * (int64_t)sizeof(float);
     w.together = nacre_larger(1, TOGETHER_BYTES / (bytes + 1));
     w.weight_floats = nacre_shape_numel(&step->out[0].shape);
     w.bias_floats = nacre_shape_numel(&step->out[1].shape);
