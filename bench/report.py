@@ -7,8 +7,8 @@ import os
 import machine
 
 
-def row(what, measured, unit="", goal=None, aim=None, strict=False, note="", id=None):
-    """A row. goal: what must be reached, aim: where it is to get; both are upper bounds."""
+def row(what, measured, unit="", goal=None, strict=False, note="", id=None):
+    """A row. goal: an upper bound."""
     met = None
     if goal is not None and measured is not None:
         met = measured < goal if strict else measured <= goal
@@ -17,7 +17,6 @@ def row(what, measured, unit="", goal=None, aim=None, strict=False, note="", id=
         "measured": measured,
         "unit": unit,
         "goal": goal,
-        "aim": aim,
         "met": met,
         "strict": strict,
         "note": note,
@@ -48,14 +47,13 @@ def _verdict(row):
 
 
 def table(rows):
-    heading = ("what", "goal", "measured", "", "aim", "how")
+    heading = ("what", "goal", "measured", "", "how")
     lines = [heading] + [
         (
             row["what"],
             _bound(row["goal"], row["unit"], row["strict"]),
             f"{number(row['measured'])} {row['unit']}".strip(),
             _verdict(row),
-            _bound(row["aim"], row["unit"], False),
             row["note"],
         )
         for row in rows
@@ -91,10 +89,15 @@ def _rounded(value):
     return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def newest(folder):
-    """The results' file that was written last, or None."""
-    paths = [os.path.join(folder, n) for n in os.listdir(folder) if n.endswith(".json")]
-    return max(paths, key=os.path.getmtime, default=None)
+def all_of(folder):
+    """(path, results) of every file in the folder, the newest last."""
+    paths = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")]
+    found = [(path, read(path)) for path in paths]
+    return sorted(found, key=lambda one: (one[1].get("written", ""), one[0]))
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def read(path):

@@ -4,13 +4,12 @@ import json
 import os
 import shutil
 
+import goals
 import processes
 from report import row
 
 MNIST_BYTES = 70000 * 784  # as bytes, which is how Nacre keeps it
 TARGET = 0.98
-# Bounds of Nacre's time / PyTorch's, and of its memory.
-TIME_GOAL, TIME_AIM, MEGABYTES_GOAL = 0.15, 0.1, 30
 
 
 def _nacre_mnist(bench, number):
@@ -77,7 +76,7 @@ def mnist(bench):
         "resident memory of that process beyond the data",
         (ours["peak_rss_bytes"] - MNIST_BYTES) / 1e6,
         "MB",
-        goal=MEGABYTES_GOAL,
+        goal=goals.bound("mnist.memory"),
         id="mnist.memory",
         note=f"{ours['peak_rss_bytes'] / 1e6:.1f} MB in all",
     )
@@ -92,8 +91,7 @@ def mnist(bench):
         row(
             what,
             ours["seconds"] / theirs["seconds"],
-            goal=TIME_GOAL,
-            aim=TIME_AIM,
+            goal=goals.bound("mnist.time"),
             id="mnist.time",
             note=f"{ours['seconds']:.2f} s, {ours['epochs']} epochs / "
             f"{theirs['seconds']:.2f} s, {theirs['epochs']} epochs",

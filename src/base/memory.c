@@ -41,13 +41,18 @@ void nacre_account_shrink(size_t bytes, size_t blocks) {
 
 void nacre_account_arena(size_t extent) { raise_to(&arena_bytes, extent); }
 
-bool nacre_account_fails(size_t bytes) {
+/* Is this the allocation that nacre_memory_fail_at asked to fail? */
+static bool counts_down(void) {
     unsigned long long left = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
     while (left != 0 &&
            !atomic_compare_exchange_weak_explicit(&fail_countdown, &left, left - 1,
                                                   memory_order_relaxed, memory_order_relaxed))
         continue;
-    if (left != 1) return false;
+    return left == 1;
+}
+
+bool nacre_account_fails(size_t bytes) {
+    if (!counts_down()) return false;
     nacre_fail(NACRE_OUT_OF_MEMORY,
                "out of memory: cannot allocate %zu bytes (failure asked for by "
                "nacre_memory_fail_at)",
@@ -71,16 +76,21 @@ static header *header_of(void *block) {
     return (header *)(void *)((unsigned char *)block - HEADER_BYTES);
 }
 
-static void *obtain_raw(size_t size) {
+/* NULL without an error. */
+static void *try_raw(size_t size) {
     void *raw = NULL;
     /* Above PTRDIFF_MAX pointer differences would overflow. */
     if (size > (size_t)PTRDIFF_MAX - HEADER_BYTES ||
-        posix_memalign(&raw, HEADER_BYTES, HEADER_BYTES + size) != 0) {
-        nacre_fail(NACRE_OUT_OF_MEMORY, "out of memory: cannot allocate %zu bytes", size);
+        posix_memalign(&raw, HEADER_BYTES, HEADER_BYTES + size) != 0)
         return NULL;
-    }
     *(header *)raw = (header){.size = size, .capacity = size};
     return (unsigned char *)raw + HEADER_BYTES;
+}
+
+static void *obtain_raw(size_t size) {
+    void *block = try_raw(size);
+    if (!block) nacre_fail(NACRE_OUT_OF_MEMORY, "out of memory: cannot allocate %zu bytes", size);
+    return block;
 }
 
 void *nacre_obtain(size_t size, bool counted) {
@@ -91,6 +101,12 @@ void *nacre_obtain(size_t size, bool counted) {
 
 void *nacre_alloc(size_t size) {
     return nacre_account_fails(size) ? NULL : nacre_obtain(size, true);
+}
+
+void *nacre_try_alloc(size_t size) {
+    void *block = counts_down() ? NULL : try_raw(size);
+    if (block) nacre_account_grow(size, 1, true);
+    return block;
 }
 
 void *nacre_alloc_zeroed(size_t count, size_t size) {

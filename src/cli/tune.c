@@ -405,9 +405,10 @@ static int tune_all(const char *const *names, int count, const tune *values) {
         if (code == 0 && tune_subject(&s, values->seconds, &f) != NACRE_OK) {
             code = nacre_cli_library_error();
         }
-        if (code != 0) {
-            nacre_text_free(&text);
-            return code;
+        if (code != 0) { /* what was found before is kept */
+            int saved = i > 0 ? save_and_print(values, &text) : 0;
+            if (i == 0) nacre_text_free(&text);
+            return saved ? saved : code;
         }
         append_subject(&s, &f, i == 0, values->json, &text);
     }

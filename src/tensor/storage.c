@@ -19,24 +19,12 @@ static bool padded_size(size_t bytes, size_t *out) {
 
 enum { FORM_NONE, FORM_FILLING, FORM_READY };
 
-static void free_form(nacre_form *form) {
-    size_t padded;
-    if (form->data && padded_size(form->bytes, &padded)) {
-        nacre_pool_give(form->data, padded);
-    }
-    form->data = NULL;
-}
-
 static bool reserve_form(nacre_form *form, size_t bytes) {
-    size_t padded;
-    if (form->data && form->bytes == bytes) {
-        return true;
+    if (!form->data || form->bytes != bytes) {
+        nacre_free(form->data);
+        form->data = nacre_try_alloc(bytes);
+        form->bytes = bytes;
     }
-    free_form(form);
-    if (padded_size(bytes, &padded)) {
-        form->data = nacre_pool_take(padded);
-    }
-    form->bytes = bytes;
     return form->data != NULL;
 }
 
@@ -106,6 +94,6 @@ void nacre_storage_release(nacre_storage *storage) {
     if (padded_size(storage->bytes, &padded)) {
         nacre_pool_give(storage->data, padded);
     }
-    free_form(&storage->form);
+    nacre_free(storage->form.data);
     nacre_pool_give(storage, sizeof *storage);
 }

@@ -3,6 +3,7 @@
 
 #include "support.h"
 
+#include <nacre/system.h>
 #include <string.h>
 
 static const nacre_form_key panels = {{1, 2, 3}}, others = {{1, 2, 4}};
@@ -85,11 +86,14 @@ static void nobody_else_gets_it_while_it_is_filled(void **state) {
 static void a_form_without_memory_is_done_without(void **state) {
     (void)state;
     nacre_storage *storage = storage_of(100);
+    nacre_error_clear();
     for (int i = 0; i < 3; i++) {
         bool due;
-        assert_null(nacre_storage_form(storage, &panels, SIZE_MAX, &due));
+        if (i == 1) nacre_memory_fail_at(1);
+        assert_null(nacre_storage_form(storage, &panels, i == 1 ? 300 : SIZE_MAX, &due));
         assert_false(due);
     }
+    assert_int_equal(nacre_error_code(), NACRE_OK); /* nobody has failed */
     storage->version++;
     fill(storage, &panels, 300);
     nacre_storage_release(storage);
