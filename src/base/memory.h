@@ -9,8 +9,8 @@
 void *nacre_alloc(size_t size);
 void *nacre_alloc_zeroed(size_t count, size_t size); /* overflow of count * size is NULL too */
 void *nacre_realloc(void *block, size_t size);       /* on failure the old block stays valid */
-void *nacre_try_alloc(size_t size);                  /* for what can be done without: no error is set */
-void nacre_free(void *block);                        /* NULL is fine */
+void *nacre_try_alloc(size_t size); /* for what can be done without: no error is set */
+void nacre_free(void *block);       /* NULL is fine */
 char *nacre_strdup(const char *text);
 
 /* Small blocks that are taken and returned all the time (records, handles, scalars): a free list per

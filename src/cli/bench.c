@@ -143,6 +143,8 @@ static int run(const nacre_cli_given *given, const nacre_cli_bench_values *value
     }
     if (!fits(!kernels, given, BATCH_SIZE, what) || !fits(workload != NULL, given, INFER, what) ||
         !fits(workload != NULL, given, TRACE, what) || !fits(!loader, given, CHECK, what) ||
+        !fits(!values->check, given, TRACE, "--check") ||
+        !fits(!values->check, given, SECONDS, "--check") ||
         !sizes_fit(given, workload, values, what)) {
         return NACRE_CLI_USAGE;
     }

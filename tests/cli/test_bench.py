@@ -36,6 +36,8 @@ BAD_LINES = [
     (["bench", "kernels", "--batch-size", "3"], ["--batch-size", "kernels"]),
     (["bench", "kernels", "--infer"], ["--infer", "kernels"]),
     (["bench", "kernels", "--trace", "x"], ["--trace", "kernels"]),
+    (["bench", "mlp", "--check", "--trace", "x"], ["--trace", "--check"]),
+    (["bench", "kernels", "--check", "--seconds", "1"], ["--seconds", "--check"]),
     (["bench", "loader", "--check"], ["--check", "loader"]),
     (["bench", "mlp", "--width", "4097"], ["--width"]),
     (["bench", "mlp", "--width", "-1"], ["--width"]),

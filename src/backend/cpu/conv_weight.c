@@ -9,8 +9,8 @@
 enum {
     MANY_SUMS = 4096, /* enough tasks to share: then the blocks need no parts */
     PARTS = 4,        /* of the blocks: each sums its own, then they are added in order */
-    MOST_SUMS = 512, /* of one task: 32 KiB */
-    MOST_ROW = 5,    /* taps of a kernel row under one tile */
+    MOST_SUMS = 512,  /* of one task: 32 KiB */
+    MOST_ROW = 5,     /* taps of a kernel row under one tile */
     POINTWISE_TAPS = 24,
     MOST_RUN = 3, /* channels side by side where the window is one pixel */
 };
