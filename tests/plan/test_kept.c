@@ -72,6 +72,44 @@ static void copied_data_are_seen_at_once(void **state) {
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
+/* A convolution directly and one by Winograd's algorithm, of few samples and of many. */
+static void convolve(nacre_tensor *w, int64_t samples, float *out, size_t floats) {
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *x =
+        nacre_rand(NACRE_SHAPE(samples, nacre_shape_of(w).dims[1], 6, 7), .stream = 9);
+    assert_int_equal(nacre_eval(x), NACRE_OK);
+    nacre_tensor *y = nacre_f_relu(nacre_f_conv2d(x, w, NULL, .padding = {1, 1}));
+    assert_int_equal((int)nacre_numel(y), (int)floats);
+    assert_int_equal(nacre_copy_to(y, out, sizeof(float) * floats), NACRE_OK);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+static void convolutions_keep_their_weights_too(void **state) {
+    (void)state;
+    enum { OUTS = 9, PIXELS = 42, MOST_SAMPLES = 18 };
+    static float before[MOST_SAMPLES * OUTS * PIXELS], now[MOST_SAMPLES * OUTS * PIXELS];
+    nacre_scope scope = nacre_scope_begin();
+    for (int64_t channels = 2; channels <= 8; channels += 6) {
+        nacre_tensor *w = parameter(NACRE_SHAPE(OUTS, channels, 3, 3), 4);
+        for (int64_t samples = 1; samples <= MOST_SAMPLES; samples += 17) {
+            size_t floats = (size_t)(samples * OUTS * PIXELS);
+            convolve(w, samples, before, floats);
+            for (int i = 0; i < 4; i++) {
+                convolve(w, samples, now, floats);
+                assert_memory_equal(now, before, sizeof(float) * floats);
+            }
+            assert_int_equal(nacre_assign(w, nacre_mul_scalar(w, -0.5)), NACRE_OK);
+            convolve(w, samples, now, floats);
+            assert_memory_not_equal(now, before, sizeof(float) * floats);
+            nacre_tensor *copy = nacre_mul_scalar(w, 1.0);
+            assert_int_equal(nacre_eval(copy), NACRE_OK);
+            convolve(copy, samples, before, floats);
+            assert_memory_equal(now, before, sizeof(float) * floats);
+        }
+    }
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
 /* Two views of one tensor want two forms; only one is kept. */
 static void views_of_one_tensor_do_not_mix(void **state) {
     (void)state;
@@ -98,6 +136,7 @@ int main(void) {
         cmocka_unit_test(repeated_uses_have_the_same_bits),
         cmocka_unit_test(an_assignment_is_seen_at_once),
         cmocka_unit_test(copied_data_are_seen_at_once),
+        cmocka_unit_test(convolutions_keep_their_weights_too),
         cmocka_unit_test(views_of_one_tensor_do_not_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -128,6 +128,26 @@ static void pack(const sums *s, const float *weight, float *out) {
     nacre_parallel((size_t)(s->c.groups * s->panels), pack_task, &job);
 }
 
+float *nacre_conv_weights(const nacre_plan_op *step, int kind, int64_t floats, float *scratch,
+                          bool *fill) {
+    *fill = true;
+    if (!step->keeper) return scratch;
+    const nacre_array *weight = &step->in[1];
+    const int64_t *dims = weight->shape.dims;
+    int64_t offset = (const unsigned char *)weight->data - step->keeper->data;
+    bool backward = step->op == &nacre_op_conv2d_backward_input;
+    const nacre_form_key key = {{kind, dims[0], dims[1], dims[2], dims[3],
+                                 step->attrs[NACRE_CONV_GROUPS].i, backward, offset}};
+    bool due;
+    float *kept = nacre_storage_form(step->keeper, &key, (size_t)floats * sizeof(float), &due);
+    if (kept) *fill = due;
+    return kept ? kept : scratch;
+}
+
+void nacre_conv_filled(const nacre_plan_op *step, const float *weights, const float *scratch) {
+    if (weights != scratch) nacre_storage_form_filled(step->keeper);
+}
+
 /* ---- summing ---- */
 
 /* Outputs from o on in one call: even parts of a panel, none of them across its end. */
@@ -334,9 +354,14 @@ static int64_t packed_floats(const sums *s) { return s->c.groups * s->panels * s
 static void run_sums(const nacre_plan_op *step, void *scratch) {
     sums s = nacre_conv_sums_of(step);
     if (nacre_shape_numel(&step->out[0].shape) == 0) return;
-    float *packed = scratch, *rest = packed + packed_floats(&s);
+    bool fill;
+    float *rest = (float *)scratch + packed_floats(&s);
+    float *packed = nacre_conv_weights(step, NACRE_FORM_CONV, packed_floats(&s), scratch, &fill);
+    if (fill) {
+        pack(&s, step->in[1].data, packed);
+        nacre_conv_filled(step, packed, scratch);
+    }
     s.weight = packed;
-    pack(&s, step->in[1].data, packed);
     if (s.way == NACRE_CONV_COLUMNS) {
         pad(&s, rest);
     } else {
@@ -352,6 +377,7 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     bool taken = nacre_conv_is_plain(step) || step->in[0].laned;
     if (!taken) return nacre_cpu_use_reference(step);
     if (!nacre_cpu_inputs_are_plain(step)) return false;
+    step->keeps = step->constant & NACRE_READS_IN(1);
     sums s = nacre_conv_sums_of(step);
     if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
     size_t scratch = (size_t)packed_floats(&s) * sizeof(float);

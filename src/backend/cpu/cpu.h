@@ -14,7 +14,7 @@ enum { NACRE_VARIANT_LEVEL = 0xf, NACRE_VARIANT_SHIFT = 4 };
 const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step);
 
 /* Kinds of nacre_form_key, the first word. */
-enum { NACRE_FORM_PANELS = 1 };
+enum { NACRE_FORM_PANELS = 1, NACRE_FORM_CONV, NACRE_FORM_WINOGRAD };
 
 typedef void nacre_cpu_run(const nacre_plan_op *step, void *scratch);
 

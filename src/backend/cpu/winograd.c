@@ -261,10 +261,15 @@ static void run_winograd(const nacre_plan_op *step, void *scratch) {
     if (nacre_shape_numel(&step->out[0].shape) == 0) return;
     j.weight = step->in[1].data;
     j.packed = scratch;
-    j.weights = j.packed + packed_floats(&j);
-    j.pixels = j.weights + weights_floats(&j);
+    float *own = j.packed + packed_floats(&j);
+    j.pixels = own + weights_floats(&j);
     j.padded = j.pixels + pixels_floats(&j);
-    nacre_parallel((size_t)s.panels, weights_task, &j);
+    bool fill;
+    j.weights = nacre_conv_weights(step, NACRE_FORM_WINOGRAD, weights_floats(&j), own, &fill);
+    if (fill) {
+        nacre_parallel((size_t)s.panels, weights_task, &j);
+        nacre_conv_filled(step, j.weights, own);
+    }
     if (s.unit == 1) nacre_parallel((size_t)(s.c.samples * s.in_channels), pad_task, &j);
     nacre_parallel((size_t)j.slots, slot_task, &j);
     nacre_conv_finish(&s);
