@@ -202,7 +202,7 @@ static void sum_channels(const sums *s, nacre_conv_sum *sum, int64_t group, cons
 }
 
 /* The same with columns in the lanes. */
-static void sum_columns(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
+static void sum_columns(const sums *s, const nacre_conv_sum *usual, int64_t group, const float *x,
                         float *out) {
     const nacre_conv_axis *axis = &s->c.column;
     nacre_conv_tap taps[NACRE_CONV_MOST_TAPS];
@@ -213,15 +213,16 @@ static void sum_columns(const sums *s, nacre_conv_sum *sum, int64_t group, const
         first[t] = axis->padding - before;
         end[t] = axis->padding + axis->x - before;
     }
-    sum->column = taps;
-    sum->columns = (int)axis->taps;
+    nacre_conv_sum sum = *usual;
+    sum.column = taps;
+    sum.columns = (int)axis->taps;
     const float *w = s->weight + group * s->panels * s->panel_floats;
     const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
     for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
         outs = next_outs(s, o);
-        s->c.level->conv->sum_columns(sum, first, end, (int)outs, s->out_columns, x,
+        s->c.level->conv->sum_columns(&sum, first, end, (int)outs, s->out_columns, x,
                                       w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES,
-                                      bias ? bias + o : NULL, out + o * sum->out_channel);
+                                      bias ? bias + o : NULL, out + o * sum.out_channel);
     }
 }
 
@@ -344,7 +345,8 @@ static void pad_task(void *context, size_t index) {
 static int64_t in_planes(const sums *s) { return s->c.samples * s->c.groups * s->in_channels; }
 
 static void pad(sums *s, float *out) {
-    pad_job job = {.s = s, .in = s->in, .out = out};
+    pad_job job = {.s = s, .in = s->in};
+    job.out = out;
     nacre_parallel((size_t)in_planes(s), pad_task, &job);
     s->in = out;
 }
