@@ -150,11 +150,10 @@ void nacre_conv_filled(const nacre_plan_op *step, const float *weights, const fl
 
 /* ---- summing ---- */
 
-/* Outputs from o on in one call: even parts of a panel, none of them across its end. */
-static int64_t next_outs(const sums *s, int64_t o) {
+int64_t nacre_conv_next_outs(const nacre_conv_sums *s, int64_t o, int64_t most) {
     int64_t end = (o / NACRE_LANES + 1) * NACRE_LANES;
     int64_t left = nacre_smaller(end, s->out_channels) - o;
-    return nacre_parts(left, nacre_parts(left, s->c.level->conv->outs));
+    return nacre_parts(left, nacre_parts(left, most));
 }
 
 /* One row of a group's outputs; x: the group's first input plane, out: its first output's row. */
@@ -163,7 +162,7 @@ static void sum_laned(const sums *s, nacre_conv_sum *sum, int64_t group, const f
     const float *w = s->weight + group * s->panels * s->panel_floats;
     const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
     for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
-        outs = next_outs(s, o);
+        outs = nacre_conv_next_outs(s, o, s->c.level->conv->outs);
         const float *weight = w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES;
         for (int i = 0; i < s->segment_count; i++) {
             const segment *part = &s->segments[i];
@@ -219,7 +218,7 @@ static void sum_columns(const sums *s, const nacre_conv_sum *usual, int64_t grou
     const float *w = s->weight + group * s->panels * s->panel_floats;
     const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
     for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
-        outs = next_outs(s, o);
+        outs = nacre_conv_next_outs(s, o, s->c.level->conv->outs);
         s->c.level->conv->sum_columns(&sum, first, end, (int)outs, s->out_columns, x,
                                       w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES,
                                       bias ? bias + o : NULL, out + o * sum.out_channel);
@@ -326,29 +325,39 @@ nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
 
 typedef struct pad_job {
     const sums *s;
-    const float *in;
+    nacre_conv_padding to;
     float *out;
 } pad_job;
 
-/* A plane of a sample, zeros around its rows. */
 static void pad_task(void *context, size_t index) {
     const pad_job *j = context;
     const sums *s = j->s;
-    int64_t left = s->c.column.padding, width = nacre_smaller(s->in_columns, s->pitch - left);
-    const float *from = j->in + (int64_t)index * s->in_rows * s->in_columns;
-    float *to = j->out + (int64_t)index * s->in_rows * s->pitch;
-    memset(to, 0, (size_t)(s->in_rows * s->pitch) * sizeof *to);
-    for (int64_t row = 0; row < s->in_rows && width > 0; row++)
-        memcpy(to + row * s->pitch + left, from + row * s->in_columns, (size_t)width * sizeof *to);
+    const nacre_conv_padding *to = &j->to;
+    int64_t plane = (int64_t)index, rows = nacre_smaller(s->in_rows, to->rows - to->top);
+    int64_t width = nacre_smaller(s->in_columns, to->row - to->left);
+    const float *from = s->in + plane * s->in_rows * s->in_columns;
+    float *out = j->out + plane * to->rows * to->row;
+    memset(out, 0, (size_t)(to->rows * to->row) * sizeof *out);
+    for (int64_t row = 0; row < rows && width > 0; row++)
+        memcpy(out + (row + to->top) * to->row + to->left, from + row * s->in_columns,
+               (size_t)width * sizeof *out);
 }
 
 static int64_t in_planes(const sums *s) { return s->c.samples * s->c.groups * s->in_channels; }
 
-static void pad(sums *s, float *out) {
-    pad_job job = {.s = s, .in = s->in};
+void nacre_conv_pad(const nacre_conv_sums *s, const nacre_conv_padding *padding, float *out) {
+    pad_job job = {.s = s, .to = *padding};
     job.out = out;
     nacre_parallel((size_t)in_planes(s), pad_task, &job);
-    s->in = out;
+}
+
+int64_t nacre_conv_padded_floats(const nacre_conv_sums *s, const nacre_conv_padding *padding) {
+    return in_planes(s) * padding->rows * padding->row;
+}
+
+/* Of the way by columns: rows above and below are passed over. */
+static nacre_conv_padding sides(const sums *s) {
+    return (nacre_conv_padding){.rows = s->in_rows, .row = s->pitch, .left = s->c.column.padding};
 }
 
 static int64_t packed_floats(const sums *s) { return s->c.groups * s->panels * s->panel_floats; }
@@ -365,7 +374,9 @@ static void run_sums(const nacre_plan_op *step, void *scratch) {
     }
     s.weight = packed;
     if (s.way == NACRE_CONV_COLUMNS) {
-        pad(&s, rest);
+        nacre_conv_padding padding = sides(&s);
+        nacre_conv_pad(&s, &padding, rest);
+        s.in = rest;
     } else {
         s.segments = (segment *)(void *)rest;
         find_segments(&s);
@@ -383,8 +394,9 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     sums s = nacre_conv_sums_of(step);
     if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
     size_t scratch = (size_t)packed_floats(&s) * sizeof(float);
+    nacre_conv_padding padding = sides(&s);
     scratch += s.way == NACRE_CONV_COLUMNS
-                   ? (size_t)(in_planes(&s) * s.in_rows * s.pitch) * sizeof(float)
+                   ? (size_t)nacre_conv_padded_floats(&s, &padding) * sizeof(float)
                    : (size_t)s.out_columns * sizeof(segment);
     return nacre_cpu_use(step, run_sums, scratch,
                          step->in[0].laned ? "laned convolution" : "convolution");

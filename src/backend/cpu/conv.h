@@ -64,6 +64,17 @@ float *nacre_conv_weights(const nacre_plan_op *step, int kind, int64_t floats, f
                           bool *fill);
 void nacre_conv_filled(const nacre_plan_op *step, const float *weights, const float *scratch);
 
+/* Outputs from o on in one call of kernels that take `most`: even parts of a panel, none of them across its end. */
+int64_t nacre_conv_next_outs(const nacre_conv_sums *s, int64_t o, int64_t most);
+
+/* The planes of samples alone, each as `rows` rows of `row` floats, `top` and `left` of its first pixel zeros and zeros
+   behind it; what does not fit is left out. */
+typedef struct nacre_conv_padding {
+    int64_t rows, row, top, left;
+} nacre_conv_padding;
+void nacre_conv_pad(const nacre_conv_sums *s, const nacre_conv_padding *padding, float *out);
+int64_t nacre_conv_padded_floats(const nacre_conv_sums *s, const nacre_conv_padding *padding);
+
 /* Panel `index` of weight, which is [y channels of all groups][x channels of one][taps]. */
 void nacre_conv_pack_panel(const nacre_conv_sums *s, const float *weight, size_t index, float *out);
 

@@ -1,16 +1,16 @@
 /* Convolutions of 3 x 3 windows by Winograd's algorithm: tiles of 4 x 4 pixels are transformed, the 16 products of
    a tile are each a sum over channels, and every sum gives back 2 x 2 pixels. 2.25 times fewer multiplications. The
    lanes are 16 samples, or 16 tiles of a sample alone; such a group counts as one tile here. */
-#include "backend/cpu/conv.h"
+#include "backend/cpu/winograd.h"
 
 #include "base/pool.h"
 
 #include <string.h>
 
 enum {
-    PRODUCTS = 16,
-    SIDE = 4,
-    OUT_SIDE = 2,
+    PRODUCTS = NACRE_WINOGRAD_PRODUCTS,
+    SIDE = NACRE_WINOGRAD_SIDE,
+    OUT_SIDE = NACRE_WINOGRAD_OUT_SIDE,
     LEAST_CHANNELS = 8, /* on both sides: below, the transforms cost more than they save */
     MOST_TILES = 8,     /* transformed together */
     MOST_OUTS = 6, /* channels whose products lie in the first-level cache, four tiles at a time */
@@ -28,16 +28,15 @@ typedef struct winograd_job {
     int64_t top, left;                      /* padding as seen from the outputs */
     int64_t tile_rows, tile_columns, tiles; /* tiles: of an image, or groups of 16 of them */
     float *padded;                          /* samples alone, with zeros around their planes */
-    int64_t items, padded_row, padded_plane;
+    nacre_conv_padding padding;
+    int64_t items;
     int64_t chunk, chunks; /* tiles transformed together; chunks of an image */
     int64_t slots, slot_floats;
 } winograd_job;
 
 bool nacre_winograd_suits(const nacre_conv_sums *s) {
-    const nacre_conv_axis *row = &s->c.row, *column = &s->c.column;
-    return s->c.groups == 1 && row->taps == 3 && column->taps == 3 && row->stride == 1 &&
-           column->stride == 1 && row->dilation == 1 && column->dilation == 1 &&
-           s->in_channels >= LEAST_CHANNELS && s->out_channels >= LEAST_CHANNELS;
+    return nacre_winograd_takes(&s->c) && s->in_channels >= LEAST_CHANNELS &&
+           s->out_channels >= LEAST_CHANNELS;
 }
 
 static int64_t product_floats(const winograd_job *j) {
@@ -59,14 +58,6 @@ static void weights_task(void *context, size_t panel) {
    of two of them, all 16 would fall into one set of the cache. */
 static int64_t pixels_step(const winograd_job *j, int64_t tiles) {
     return (j->s.in_channels * tiles + 1) * NACRE_LANES;
-}
-
-/* Bits of those of four elements, from `first` on, that lie in [0, extent). */
-static unsigned inside(int64_t first, int64_t extent) {
-    unsigned bits = 0;
-    for (int i = 0; i < SIDE; i++)
-        if (first + i >= 0 && first + i < extent) bits |= 1u << i;
-    return bits;
 }
 
 /* Neighbours in a row among the 16 tiles of a group. */
@@ -92,12 +83,13 @@ static void transform_groups(const winograd_job *j, int64_t sample, int64_t firs
     int64_t step = pixels_step(j, groups);
     float tile[SIDE * SIDE * NACRE_LANES] = {0};
     for (int64_t c = 0; c < s->in_channels; c++) {
-        const float *x = j->padded + (sample * s->in_channels + c) * j->padded_plane;
+        const nacre_conv_padding *p = &j->padding;
+        const float *x = j->padded + (sample * s->in_channels + c) * p->rows * p->row;
         for (int64_t g = 0; g < groups; g++, out += NACRE_LANES) {
             tile_run run;
             for (int64_t lane = 0; next_run(j, first + g, lane, &run); lane += run.count)
-                kernels->gather(run.count, x + OUT_SIDE * (run.row * j->padded_row + run.column),
-                                j->padded_row, tile + lane);
+                kernels->gather(run.count, x + OUT_SIDE * (run.row * p->row + run.column), p->row,
+                                tile + lane);
             kernels->input(15, 15, tile, SIDE * NACRE_LANES, out, step);
         }
     }
@@ -113,8 +105,8 @@ static void transform_tiles(const winograd_job *j, int64_t block, int64_t first,
     for (int64_t t = 0; t < tiles; t++) {
         int64_t row = (first + t) / j->tile_columns * OUT_SIDE - j->top;
         int64_t column = (first + t) % j->tile_columns * OUT_SIDE - j->left;
-        rows[t] = inside(row, s->in_rows);
-        columns[t] = inside(column, s->in_columns);
+        rows[t] = nacre_winograd_inside(row, s->in_rows);
+        columns[t] = nacre_winograd_inside(column, s->in_columns);
         at[t] = row * x_row + column * NACRE_LANES;
     }
     /* A channel at a time: neighbouring tiles lie side by side. */
@@ -193,12 +185,10 @@ static void run_chunk(const winograd_job *j, float *pixels, int64_t item) {
     int64_t block = item / j->chunks, first = item % j->chunks * j->chunk;
     int64_t tiles = nacre_smaller(j->chunk, j->tiles - first);
     (s->unit == 1 ? transform_groups : transform_tiles)(j, block, first, tiles, pixels);
-    for (int64_t o = 0; o < s->out_channels;) {
-        int64_t left = nacre_smaller((o / NACRE_LANES + 1) * NACRE_LANES, s->out_channels) - o;
-        int64_t most = nacre_smaller(MOST_OUTS, s->c.level->conv->outs);
-        int64_t outs = nacre_parts(left, nacre_parts(left, most));
+    int64_t most = nacre_smaller(MOST_OUTS, s->c.level->conv->outs);
+    for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
+        outs = nacre_conv_next_outs(s, o, most);
         finish_outs(j, pixels, block, first, tiles, o, (int)outs);
-        o += outs;
     }
 }
 
@@ -218,10 +208,10 @@ static winograd_job job_of(const nacre_conv_sums *s) {
                       .left = s->backward ? 2 - column->padding : column->padding,
                       .tile_rows = nacre_parts(s->out_rows, OUT_SIDE),
                       .tile_columns = nacre_parts(s->out_columns, OUT_SIDE)};
-    if (s->unit == 1) {
-        j.padded_row = OUT_SIDE * j.tile_columns + SIDE - OUT_SIDE;
-        j.padded_plane = (OUT_SIDE * j.tile_rows + SIDE - OUT_SIDE) * j.padded_row;
-    }
+    j.padding = (nacre_conv_padding){.rows = OUT_SIDE * j.tile_rows + SIDE - OUT_SIDE,
+                                     .row = OUT_SIDE * j.tile_columns + SIDE - OUT_SIDE,
+                                     .top = j.top,
+                                     .left = j.left};
     int64_t tile_bytes = PRODUCTS * s->in_channels * NACRE_LANES * (int64_t)sizeof(float);
     j.tiles = j.tile_rows * j.tile_columns;
     if (s->unit == 1) j.tiles = nacre_parts(j.tiles, NACRE_LANES);
@@ -241,20 +231,6 @@ static int64_t weights_floats(const winograd_job *j) {
 
 static int64_t pixels_floats(const winograd_job *j) { return j->slots * j->slot_floats; }
 
-/* A plane of a sample, zeros around it. */
-static void pad_task(void *context, size_t plane) {
-    const winograd_job *j = context;
-    const nacre_conv_sums *s = &j->s;
-    const float *from = s->in + (int64_t)plane * s->in_rows * s->in_columns;
-    float *to = j->padded + (int64_t)plane * j->padded_plane;
-    memset(to, 0, (size_t)j->padded_plane * sizeof *to);
-    int64_t rows = nacre_smaller(s->in_rows, j->padded_plane / j->padded_row - j->top);
-    int64_t columns = nacre_smaller(s->in_columns, j->padded_row - j->left);
-    for (int64_t row = 0; row < rows && columns > 0; row++)
-        memcpy(to + (row + j->top) * j->padded_row + j->left, from + row * s->in_columns,
-               (size_t)columns * sizeof *to);
-}
-
 static void run_winograd(const nacre_plan_op *step, void *scratch) {
     nacre_conv_sums s = nacre_conv_sums_of(step);
     winograd_job j = job_of(&s);
@@ -270,15 +246,15 @@ static void run_winograd(const nacre_plan_op *step, void *scratch) {
         nacre_parallel((size_t)s.panels, weights_task, &j);
         nacre_conv_filled(step, j.weights, own);
     }
-    if (s.unit == 1) nacre_parallel((size_t)(s.c.samples * s.in_channels), pad_task, &j);
+    if (s.unit == 1) nacre_conv_pad(&s, &j.padding, j.padded);
     nacre_parallel((size_t)j.slots, slot_task, &j);
     nacre_conv_finish(&s);
 }
 
 bool nacre_winograd_prepare(nacre_plan_op *step, const nacre_conv_sums *s) {
     winograd_job j = job_of(s);
-    int64_t floats = packed_floats(&j) + weights_floats(&j) + pixels_floats(&j) +
-                     s->c.samples * s->in_channels * j.padded_plane;
+    int64_t floats = packed_floats(&j) + weights_floats(&j) + pixels_floats(&j);
+    if (s->unit == 1) floats += nacre_conv_padded_floats(s, &j.padding);
     return nacre_cpu_use(step, run_winograd, (size_t)floats * sizeof(float),
                          s->unit == 1 ? "Winograd" : "laned Winograd");
 }

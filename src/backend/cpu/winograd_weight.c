@@ -1,16 +1,16 @@
 /* The gradient of 3 x 3 weights by Winograd's algorithm. The transposed form of the convolution's own:
    dW = G' (sum over tiles of (A dY A') * (B' X B)) G, with 16 products for each tile of 2 x 2 output gradients in place
    of 36. Rounds of tiles are transformed, then multiplied; lanes (samples) and products are joined at the end. */
-#include "backend/cpu/conv.h"
+#include "backend/cpu/winograd.h"
 
 #include "base/pool.h"
 
 #include <string.h>
 
 enum {
-    PRODUCTS = 16,
-    SIDE = 4,
-    OUT_SIDE = 2,
+    PRODUCTS = NACRE_WINOGRAD_PRODUCTS,
+    SIDE = NACRE_WINOGRAD_SIDE,
+    OUT_SIDE = NACRE_WINOGRAD_OUT_SIDE,
     WINDOW = 3,
     LEAST_PAIRS = 512, /* of channels and outputs: below, the transforms cost what they save */
     LEAST_OUTS = 8,    /* of a pass, for which channels are transformed once more */
@@ -43,14 +43,6 @@ typedef struct gradient {
 static int64_t line_floats(const gradient *g) { return (g->round | 1) * NACRE_LANES; }
 static int64_t product_step(const gradient *g, int64_t channels) {
     return channels * line_floats(g) + (channels % 2 ? 0 : NACRE_LANES);
-}
-
-/* Bits of `count` elements, from `first` on, that lie in [0, extent). */
-static unsigned inside(int64_t first, int count, int64_t extent) {
-    unsigned bits = 0;
-    for (int i = 0; i < count; i++)
-        if (first + i >= 0 && first + i < extent) bits |= 1u << i;
-    return bits;
 }
 
 /* ---- transforms ---- */
@@ -87,7 +79,8 @@ static void transform_task(void *context, size_t index) {
             const float *x = g->x + (block * channels + channel) * plane;
             row -= c->row.padding;
             column -= c->column.padding;
-            kernels->input(inside(row, SIDE, c->row.x), inside(column, SIDE, c->column.x),
+            kernels->input(nacre_winograd_inside(row, c->row.x),
+                           nacre_winograd_inside(column, c->column.x),
                            x + row * x_row + column * NACRE_LANES, x_row, out, step);
         }
         clear_dead_lanes(g, tile, out, step);
@@ -248,11 +241,8 @@ static void run_gradient(const nacre_plan_op *step, void *scratch) {
 }
 
 bool nacre_winograd_weight_suits(const nacre_conv *c) {
-    const nacre_conv_axis *row = &c->row, *column = &c->column;
-    return c->groups == 1 && row->taps == WINDOW && column->taps == WINDOW && row->stride == 1 &&
-           column->stride == 1 && row->dilation == 1 && column->dilation == 1 &&
-           c->x_channels * c->y_channels >= LEAST_PAIRS && c->y_channels >= LEAST_OUTS &&
-           c->x_channels <= MOST_SUMS / LEAST_OUTS && c->blocks > 0;
+    return nacre_winograd_takes(c) && c->x_channels * c->y_channels >= LEAST_PAIRS &&
+           c->y_channels >= LEAST_OUTS && c->x_channels <= MOST_SUMS / LEAST_OUTS && c->blocks > 0;
 }
 
 bool nacre_winograd_weight_prepare(nacre_plan_op *step) {
