@@ -21,6 +21,8 @@
    Part of the bit contract. 256, 384 and 512 measured within 0.5 % of each other (Zen 5). */
 #define NACRE_GEMM_CHUNK 512
 #define NACRE_GEMM_MAX_ROWS 14
+/* Rows of A so few that they share what it takes to read B, at most. */
+#define NACRE_THIN_ROWS 4
 #define NACRE_GEMM_MAX_COLUMNS 32
 
 /* What becomes of a tile's sums: y > 0 ? sum : 0 with y as mask; or + bias and + add where they are there, then
@@ -41,9 +43,8 @@ typedef struct nacre_gemm_kernels {
     int columns; /* of a panel of B */
     int narrow;  /* of the last panel where no more are left */
     nacre_gemm_tile *strided, *adjacent, *strided_narrow, *adjacent_narrow;
-    /* Few rows of A, rows <= thin_rows, by `columns` of B in packed panels one behind the other, the last of them
+    /* Few rows of A, rows <= NACRE_THIN_ROWS, by `columns` of B in packed panels one behind the other, the last of them
        narrow where `columns` ends so: for rows that tiles of one panel would leave waiting for each fma. */
-    int thin_rows;
     void (*thin)(int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
                  const float *panels, float *c, int64_t c_row);
     /* The same for sums that lie elsewhere first: c, rows of whole vectors c_row apart, to `width` columns of out. */
@@ -58,8 +59,7 @@ typedef struct nacre_pack_kernels {
     void (*panel)(int64_t depth, int width, int columns, const float *x, int64_t x_k, int64_t x_j,
                   float *out);
     /* Few rows of A against X[k, j] = x[k + j * x_j], which is transposed in registers and not stored:
-       c[r * c_row + j], r < rows <= thin_rows, any number of columns. Same bits as the tiles. */
-    int thin_rows;
+       c[r * c_row + j], r < rows <= NACRE_THIN_ROWS, any number of columns. Same bits as the tiles. */
     void (*thin)(int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
                  const float *x, int64_t x_j, float *c, int64_t c_row);
 } nacre_pack_kernels;

@@ -76,8 +76,8 @@ static bool panel_is_packed(const job *j, int64_t panel) {
 }
 
 /* Are products with these rows and columns read without packing? */
-static bool is_thin(const nacre_cpu_level *level, const nacre_product *p) {
-    return p->m <= level->pack->thin_rows && p->b_k == 1 && p->a_k == 1;
+static bool is_thin(const nacre_product *p) {
+    return p->m <= NACRE_THIN_ROWS && p->b_k == 1 && p->a_k == 1;
 }
 
 static void plan_rounds(job *j) {
@@ -163,9 +163,9 @@ static void choose_way(job *j, const nacre_product *straight, nacre_way way) {
     const nacre_gemm_kernels *gemm = j->level->gemm;
     bool rule = way == NACRE_WAY_RULE;
     if (j->kept)
-        j->thin = straight->m <= gemm->thin_rows && straight->a_k == 1;
+        j->thin = straight->m <= NACRE_THIN_ROWS && straight->a_k == 1;
     else
-        j->thin = rule && is_thin(j->level, straight);
+        j->thin = rule && is_thin(straight);
     if (!j->kept && !j->thin) j->turned = rule ? turns(gemm, straight) : way == NACRE_WAY_TURNED;
     j->p = j->turned ? turn(straight) : *straight;
 }
@@ -541,6 +541,7 @@ void nacre_product_plan_f32(const nacre_plan_op *step, void *state) {
     const nacre_product_choice rules = {0}; /* a table's choices are about packing as it goes */
     plan_step(&all->each_time, step);
     all->each_time.finish = nacre_product_finish_of(step);
+    if (!step->keeps) return; /* such as every step of training */
     plan(&all->kept, nacre_cpu_level_of(step), &p, &rules, true);
     all->kept.finish = all->each_time.finish;
 }

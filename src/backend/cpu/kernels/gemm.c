@@ -94,7 +94,6 @@ TILE(tile_adjacent_narrow, NARROW_VECS, true)
 
 /* ---- few rows by many panels ---- */
 
-#define THIN_ROWS 4
 #if NACRE_LEVEL_NEON
 #define THIN_PANELS(rows) ((rows) > 2 ? 1 : 2)
 #else
@@ -108,12 +107,12 @@ INLINE void multiply_panels(const int rows, const int panels, int64_t depth, con
     const int64_t panel = depth * PANEL_COLUMNS;
     for (int64_t chunk = 0; chunk == 0 || chunk < depth; chunk += NACRE_GEMM_CHUNK) {
         const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth : chunk + NACRE_GEMM_CHUNK;
-        vec sum[4][TILE_VECS][THIN_ROWS];
+        vec sum[4][TILE_VECS][NACRE_THIN_ROWS];
         EACH (p, panels)
             EACH (v, TILE_VECS)
                 EACH (r, rows) sum[p][v][r] = vec_zero();
         for (int64_t k = chunk; k < end; k++) {
-            vec x[THIN_ROWS];
+            vec x[NACRE_THIN_ROWS];
             EACH (r, rows) x[r] = vec_set(a[r * a_row + k]);
             EACH (p, panels)
                 EACH (v, TILE_VECS) {
@@ -235,7 +234,6 @@ const nacre_gemm_kernels NACRE_AT_LEVEL(nacre_gemm_kernels) = {
     .adjacent = tile_adjacent,
     .strided_narrow = tile_strided_narrow,
     .adjacent_narrow = tile_adjacent_narrow,
-    .thin_rows = THIN_ROWS,
     .thin = thin,
     .finish = finish,
     .dot = dot,

@@ -65,13 +65,12 @@ static void panel(int64_t depth, int width, int columns, const float *x, int64_t
 
 /* ---- thin products ---- */
 
-#define THIN_ROWS 4
 /* Blocks of columns in flight: independent chains that hide the latency of fma. */
 #define THIN_BLOCKS 4
 
 /* sum += a[k .. k + LANES) . block, for each row. */
 INLINE void thin_block(const int rows, const float *a, int64_t a_row, const float *x, int64_t x_j,
-                       vec sum[THIN_ROWS]) {
+                       vec sum[NACRE_THIN_ROWS]) {
     vec block[LANES];
     load_columns(block, x, x_j);
     EACH (i, LANES)
@@ -81,7 +80,7 @@ INLINE void thin_block(const int rows, const float *a, int64_t a_row, const floa
 /* The same where fewer than LANES columns, or elements of the chunk (n), are left. */
 static __attribute__((noinline)) void thin_edge(int rows, int64_t n, const float *a, int64_t a_row,
                                                 const float *x, int64_t x_j, int64_t width,
-                                                vec sum[THIN_ROWS]) {
+                                                vec sum[NACRE_THIN_ROWS]) {
     float padded[LANES * LANES], turned[LANES * LANES];
     pad_block(padded, x, x_j, width, n);
     if (rows == 1 && n >= LANES) {
@@ -97,12 +96,12 @@ static __attribute__((noinline)) void thin_edge(int rows, int64_t n, const float
 /* c[r, 0 .. width), width <= LANES * blocks, for the whole depth. */
 INLINE void thin_columns(const int rows, int64_t width, int64_t depth, const float *a,
                          int64_t a_row, const float *x, int64_t x_j, float *c, int64_t c_row) {
-    vec total[THIN_BLOCKS][THIN_ROWS];
+    vec total[THIN_BLOCKS][NACRE_THIN_ROWS];
     int64_t chunk = 0;
     do {
         const int64_t end = depth - chunk < NACRE_GEMM_CHUNK ? depth : chunk + NACRE_GEMM_CHUNK;
         const bool whole = width == THIN_BLOCKS * LANES;
-        vec sum[THIN_BLOCKS][THIN_ROWS];
+        vec sum[THIN_BLOCKS][NACRE_THIN_ROWS];
         EACH (v, THIN_BLOCKS)
             EACH (r, rows) sum[v][r] = vec_zero();
         int64_t k = chunk;
@@ -111,7 +110,7 @@ INLINE void thin_columns(const int rows, int64_t width, int64_t depth, const flo
                 thin_block(rows, a + k, a_row, x + v * LANES * x_j + k, x_j, sum[v]);
         for (; k < end; k += LANES)
             EACH (v, THIN_BLOCKS) {
-                vec edge[THIN_ROWS];
+                vec edge[NACRE_THIN_ROWS];
                 EACH (r, rows) edge[r] = sum[v][r];
                 if (width > v * LANES)
                     thin_edge(rows, end - k, a + k, a_row, x + v * LANES * x_j + k, x_j,
@@ -152,6 +151,5 @@ static void thin(int rows, int64_t columns, int64_t depth, const float *a, int64
 
 const nacre_pack_kernels NACRE_AT_LEVEL(nacre_pack_kernels) = {
     .panel = panel,
-    .thin_rows = THIN_ROWS,
     .thin = thin,
 };
