@@ -193,16 +193,12 @@ static nacre_status try_ways(subject *s, double seconds, findings *f) {
 
 /* Plans anew by the table, which stays the caller's. */
 static nacre_status use_copy(const nacre_tuning_table *table) {
-    nacre_tuning_table copy = {0};
-    nacre_status status = NACRE_OK;
-    for (size_t i = 0; i < table->count && status == NACRE_OK; i++) {
-        status = nacre_tuning_put(&copy, &table->entries[i]);
-    }
+    nacre_tuning_table copy;
+    nacre_status status = nacre_tuning_clone(table, &copy);
     if (status == NACRE_OK) {
         nacre_tuning_use(&copy);
         nacre_plan_cache_clear();
     }
-    nacre_tuning_free(&copy);
     return status;
 }
 

@@ -125,6 +125,16 @@ nacre_status nacre_tuning_put(nacre_tuning_table *table, const nacre_tuning_entr
     return NACRE_OK;
 }
 
+nacre_status nacre_tuning_clone(const nacre_tuning_table *table, nacre_tuning_table *out) {
+    *out = (nacre_tuning_table){0};
+    if (table->count == 0) return NACRE_OK;
+    out->entries = nacre_alloc(table->count * sizeof *out->entries);
+    if (!out->entries) return NACRE_OUT_OF_MEMORY;
+    memcpy(out->entries, table->entries, table->count * sizeof *out->entries);
+    out->count = out->capacity = table->count;
+    return NACRE_OK;
+}
+
 void nacre_tuning_free(nacre_tuning_table *table) {
     nacre_free(table->entries);
     *table = (nacre_tuning_table){0};
@@ -152,17 +162,8 @@ void nacre_tuning_use(nacre_tuning_table *table) {
 }
 
 nacre_status nacre_tuning_copy(nacre_tuning_table *out) {
-    *out = (nacre_tuning_table){0};
-    nacre_status status = NACRE_OK;
     nacre_mutex_lock(&guard);
-    if (in_force.count > 0) {
-        out->entries = nacre_alloc(in_force.count * sizeof *out->entries);
-        status = out->entries ? NACRE_OK : NACRE_OUT_OF_MEMORY;
-    }
-    if (out->entries) {
-        memcpy(out->entries, in_force.entries, in_force.count * sizeof *out->entries);
-        out->count = out->capacity = in_force.count;
-    }
+    nacre_status status = nacre_tuning_clone(&in_force, out);
     nacre_mutex_unlock(&guard);
     return status;
 }

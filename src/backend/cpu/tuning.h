@@ -67,6 +67,7 @@ const nacre_tuning_entry *nacre_tuning_find(const nacre_tuning_table *table,
                                             const nacre_tuning_key *key);
 /* Adds, or replaces the entry of this key; the rules' own choice removes it. */
 nacre_status nacre_tuning_put(nacre_tuning_table *table, const nacre_tuning_entry *entry);
+nacre_status nacre_tuning_clone(const nacre_tuning_table *table, nacre_tuning_table *out);
 void nacre_tuning_free(nacre_tuning_table *table);
 
 /* The table that steps are planned by, of all threads. */
