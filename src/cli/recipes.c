@@ -111,13 +111,23 @@ const char *nacre_cli_recipe_list(void) {
     return text;
 }
 
+const nacre_cli_recipe *nacre_cli_find_recipe(const char *name) {
+    for (size_t i = 0; i < nacre_cli_recipe_count; i++) {
+        if (strcmp(nacre_cli_recipes[i].name, name) == 0) {
+            return &nacre_cli_recipes[i];
+        }
+    }
+    return NULL;
+}
+
 const nacre_cli_recipe *nacre_cli_recipe_named(const char *name) {
+    const nacre_cli_recipe *recipe = nacre_cli_find_recipe(name);
+    if (recipe) {
+        return recipe;
+    }
     const char *names[sizeof nacre_cli_recipes / sizeof *nacre_cli_recipes];
     for (size_t i = 0; i < nacre_cli_recipe_count; i++) {
         names[i] = nacre_cli_recipes[i].name;
-        if (strcmp(names[i], name) == 0) {
-            return &nacre_cli_recipes[i];
-        }
     }
     const char *nearest = nacre_cli_nearest(name, names, nacre_cli_recipe_count);
     if (nearest) {

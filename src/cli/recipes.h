@@ -35,7 +35,9 @@ typedef struct nacre_cli_recipe {
 extern const nacre_cli_recipe nacre_cli_recipes[];
 extern const size_t nacre_cli_recipe_count;
 
-/* The recipe of this name; NULL after saying on stderr which one is nearest. */
+/* The recipe of this name, or NULL. */
+const nacre_cli_recipe *nacre_cli_find_recipe(const char *name);
+/* The same; NULL after saying on stderr which one is nearest. */
 const nacre_cli_recipe *nacre_cli_recipe_named(const char *name);
 
 /* All names, "a or b", for messages. */

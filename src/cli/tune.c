@@ -88,15 +88,6 @@ typedef struct subject {
     nacre_cli_synthetic synthetic;
 } subject;
 
-static const nacre_cli_recipe *find_recipe(const char *name) {
-    for (size_t i = 0; i < nacre_cli_recipe_count; i++) {
-        if (strcmp(nacre_cli_recipes[i].name, name) == 0) {
-            return &nacre_cli_recipes[i];
-        }
-    }
-    return NULL;
-}
-
 static int refuse(const char *name) {
     nacre_text known = {0};
     for (size_t i = 0; i < nacre_cli_workload_count; i++) {
@@ -116,7 +107,7 @@ static int find_subject(const char *name, int64_t batch, subject *out) {
     *out = (subject){.name = name, .workload = nacre_cli_find_workload(name)};
     struct stat status;
     if (!out->workload) {
-        out->recipe = find_recipe(name);
+        out->recipe = nacre_cli_find_recipe(name);
     }
     if (!out->workload && !out->recipe && stat(name, &status) == 0) {
         nacre_cli_model model;
