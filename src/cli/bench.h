@@ -34,16 +34,19 @@ double nacre_cli_times_at(const nacre_cli_times *times, double share);
 
 /* What the machine could do at the time: the best of all looks. */
 typedef struct nacre_cli_machine {
-    double gflops, gflops_one, gflops_all, gbytes;
-    float *stream; /* [stream_count] */
+    double gflops, gflops_one, gflops_all;
+    double gbytes, read_gbytes; /* reading and writing the stream; reading it */
+    float *stream;              /* [stream_count] */
     size_t stream_count;
 } nacre_cli_machine;
 /* working_set: bytes of what a step reads and writes at least, which decides what memory it comes from. */
 bool nacre_cli_machine_make(nacre_cli_machine *machine, double working_set); /* false: error set */
 void nacre_cli_machine_free(nacre_cli_machine *machine);
 nacre_status nacre_cli_machine_look(nacre_cli_machine *machine);
-/* Microseconds that so much work takes at least: not less than arithmetic and memory one after the other. */
-double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes);
+/* Microseconds that so much work takes at least: not less than arithmetic and memory one after the other. gbytes: one of
+   the machine's bandwidths, that which fits the work. */
+double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes,
+                                  double gbytes);
 
 /* ",\"key\":number" with at most six digits. */
 void nacre_cli_bench_append(nacre_text *text, const char *key, double number);

@@ -169,6 +169,7 @@ static void append_json(const selection *chosen, const nacre_cli_machine *machin
     nacre_cli_bench_append(text, "peak_one_gflops", machine->gflops_one);
     nacre_cli_bench_append(text, "peak_all_gflops", machine->gflops_all);
     nacre_cli_bench_append(text, "bandwidth_gbytes", machine->gbytes);
+    nacre_cli_bench_append(text, "read_gbytes", machine->read_gbytes);
     nacre_text_append(text, ",\"kernels\":[");
     const char *comma = "";
     for (size_t i = 0; i < chosen->count; i++) {
@@ -176,7 +177,7 @@ static void append_json(const selection *chosen, const nacre_cli_machine *machin
         char shapes[256];
         append_shapes(&r->kernel, shapes, sizeof shapes);
         double least = nacre_cli_times_at(&r->times, 0);
-        double roofline = nacre_cli_machine_roofline(machine, r->flops, r->bytes);
+        double roofline = nacre_cli_machine_roofline(machine, r->flops, r->bytes, machine->gbytes);
         nacre_text_append(text, "%s{\"name\":\"%s\",\"shapes\":\"%s\",\"steps\":", comma,
                           r->kernel.name, shapes);
         nacre_text_append_json(text, r->steps);

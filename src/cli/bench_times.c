@@ -74,6 +74,8 @@ nacre_status nacre_cli_machine_look(nacre_cli_machine *machine) {
     nacre_status status = NACRE_OK;
     machine->gbytes =
         fmax(machine->gbytes, nacre_cli_stream_gbytes(machine->stream, machine->stream_count));
+    machine->read_gbytes =
+        fmax(machine->read_gbytes, nacre_cli_read_gbytes(machine->stream, machine->stream_count));
     machine->gflops_one = fmax(machine->gflops_one, nacre_cli_peak_gflops_one());
     machine->gflops = fmax(machine->gflops, nacre_cli_peak_gflops());
     if (used == all) {
@@ -89,8 +91,9 @@ nacre_status nacre_cli_machine_look(nacre_cli_machine *machine) {
     return status;
 }
 
-double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes) {
-    return (flops / machine->gflops + bytes / machine->gbytes) * 1e-3;
+double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes,
+                                  double gbytes) {
+    return (flops / machine->gflops + bytes / gbytes) * 1e-3;
 }
 
 void nacre_cli_bench_append(nacre_text *text, const char *key, double number) {

@@ -125,12 +125,18 @@ typedef struct figures {
     double least, median, spread, forward, backward, update, roofline;
 } figures;
 
+/* Of inference, whose bytes are weights and samples that are read, but for a few outputs. */
+static double bandwidth_of(const measurement *m) {
+    return m->whole == NACRE_CLI_INFER ? m->machine.read_gbytes : m->machine.gbytes;
+}
+
 static figures figures_of(const measurement *m) {
     figures f = {
         .least = nacre_cli_times_at(&m->step, 0),
         .median = nacre_cli_times_at(&m->step, 0.5),
         .forward = nacre_cli_times_at(&m->forward, 0),
-        .roofline = nacre_cli_machine_roofline(&m->machine, m->flops, m->least_bytes),
+        .roofline =
+            nacre_cli_machine_roofline(&m->machine, m->flops, m->least_bytes, bandwidth_of(m)),
     };
     double both = nacre_cli_times_at(&m->backward, 0);
     f.spread = (nacre_cli_times_at(&m->step, 0.9) - f.least) / f.least;
@@ -172,6 +178,7 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
         {"peak_one_gflops", m->machine.gflops_one},
         {"peak_all_gflops", m->machine.gflops_all},
         {"bandwidth_gbytes", m->machine.gbytes},
+        {"read_gbytes", m->machine.read_gbytes},
         {"roofline_us", f.roofline},
         {"fraction", f.roofline / f.least},
     };
@@ -206,8 +213,9 @@ static void append_table(const measurement *m, int64_t batch, nacre_text *text) 
                       m->flops * 1e-6, m->flops / f.least * 1e-3, m->least_bytes * 1e-6);
     nacre_text_append(text,
                       "machine's peak   %.1f GFLOP/s on these threads, %.1f on one, %.1f on all; "
-                      "%.1f GB/s\n",
-                      machine->gflops, machine->gflops_one, machine->gflops_all, machine->gbytes);
+                      "%.1f GB/s reading and writing, %.1f reading\n",
+                      machine->gflops, machine->gflops_one, machine->gflops_all, machine->gbytes,
+                      machine->read_gbytes);
     nacre_text_append(text,
                       "roofline         %.1f us: the step runs at %.0f %% of it\n"
                       "memory           %.2f MB arena, %.2f MB live at once at least\n",

@@ -12,5 +12,7 @@ double nacre_cli_peak_gflops_one(void); /* of one thread */
 /* GB/s of reading and writing all of x on the pool's threads, the best of about a millisecond: from where x
    lies, so its size decides whether caches or memory are measured. x changes. */
 double nacre_cli_stream_gbytes(float *x, size_t count);
+/* The same of reading alone. */
+double nacre_cli_read_gbytes(float *x, size_t count);
 
 #endif

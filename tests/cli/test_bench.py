@@ -12,7 +12,7 @@ QUICK = bool(os.environ.get("NACRE_TESTS_QUICK"))
 WORKLOADS = ("mlp", "lenet", "vit", "gpt", "resnet20")
 FIGURES = ["workload", "mode", "batch", "width", "depth", "sequence_length", "threads", "isa", "steps", "flops", "bytes", "least_bytes", "us_min",
            "us_median", "spread", "us_forward", "us_backward", "us_update", "gflops", "peak_gflops",
-           "peak_one_gflops", "peak_all_gflops", "bandwidth_gbytes", "roofline_us", "fraction",
+           "peak_one_gflops", "peak_all_gflops", "bandwidth_gbytes", "read_gbytes", "roofline_us", "fraction",
            "arena_bytes", "live_lower_bound", "peak_rss_bytes"]
 
 BAD_LINES = [
@@ -86,7 +86,7 @@ class Bench(harness.ProgramTest):
         self.assertTrue(0 < figures["least_bytes"] <= figures["bytes"], figures)
         self.assertGreaterEqual(figures["arena_bytes"], figures["live_lower_bound"])
         roofline = (figures["flops"] / figures["peak_gflops"]
-                    + figures["least_bytes"] / figures["bandwidth_gbytes"]) / 1e3
+                    + figures["least_bytes"] / figures["read_gbytes" if mode == "infer" else "bandwidth_gbytes"]) / 1e3
         self.assertAlmostEqual(figures["roofline_us"] / roofline, 1, 3)
         self.assertAlmostEqual(figures["fraction"] / (roofline / figures["us_min"]), 1, 3)
 
