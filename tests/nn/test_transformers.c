@@ -168,6 +168,43 @@ static void attention_is_two_products_around_the_op(void **state) {
                    "width");
 }
 
+/* One head from scratch: softmax(q k^T / sqrt(d) + mask) v of its d columns of the projection [n, t, 3 width]. */
+static nacre_tensor *one_head(nacre_tensor *qkv, int64_t width, int64_t head, int64_t d,
+                              nacre_tensor *mask) {
+    nacre_tensor *part[3];
+    for (int i = 0; i < 3; i++) {
+        part[i] = nacre_slice(qkv, 2, i * width + head * d, i * width + (head + 1) * d, 1);
+    }
+    nacre_tensor *scores = nacre_matmul(part[0], nacre_transpose(part[1], 1, 2));
+    scores = nacre_add(nacre_mul_scalar(scores, 1 / sqrt((double)d)), mask);
+    return nacre_matmul(nacre_f_softmax(scores, -1), part[2]);
+}
+
+static void attention_is_its_heads_side_by_side(void **state) {
+    (void)state;
+    enum { D = 6, T = 5, HEADS = 3 };
+    for (int causal = 0; causal < 2; causal++) {
+        nacre_module *layer = nacre_multi_head_attention(D, HEADS, .causal = causal);
+        assert_int_equal(nacre_module_init(layer, 5), NACRE_OK);
+        float mask[T * T];
+        for (int i = 0; i < T * T; i++) {
+            mask[i] = causal && i % T > i / T ? -INFINITY : 0;
+        }
+        nacre_tensor *p[4], *head[HEADS];
+        for (size_t i = 0; i < 4; i++) {
+            p[i] = nacre_module_parameter_at(layer, i);
+        }
+        nacre_tensor *x = nacre_randn(NACRE_SHAPE(2, T, D), .stream = 3);
+        nacre_tensor *qkv = nacre_f_linear(x, p[0], p[1]);
+        for (int64_t h = 0; h < HEADS; h++) {
+            head[h] = one_head(qkv, D, h, D / HEADS, nacre_from_data(mask, NACRE_SHAPE(T, T)));
+        }
+        nacre_tensor *wanted = nacre_f_linear(nacre_concat(head, HEADS, 2), p[2], p[3]);
+        assert_values(nacre_module_forward(layer, x), data_of(wanted), 2 * T * D);
+        nacre_module_free(layer);
+    }
+}
+
 /* Causal: no output depends on a later position. */
 static void a_causal_block_does_not_look_ahead(void **state) {
     (void)state;
@@ -266,6 +303,7 @@ int main(void) {
         cmocka_unit_test(dropouts_gradient_by_hand_has_the_mask_of_the_output),
         cmocka_unit_test(embedding_gives_rows_and_collects_their_gradients),
         cmocka_unit_test(attention_is_two_products_around_the_op),
+        cmocka_unit_test(attention_is_its_heads_side_by_side),
         cmocka_unit_test(a_causal_block_does_not_look_ahead),
         cmocka_unit_test(a_block_is_what_its_formula_says),
         cmocka_unit_test(a_block_has_the_same_bits_alone_eager_and_with_any_threads),
