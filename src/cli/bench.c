@@ -2,50 +2,22 @@
 #include "cli/bench.h"
 
 #include "cli/commands.h"
+#include "cli/flags.h"
 #include "cli/output.h"
 #include "cli/settings.h"
 #include "cli/signals.h"
+#include "cli/subject.h"
 
 #include <string.h>
 
 #define AT(member) offsetof(nacre_cli_bench_values, member)
 enum { BATCH_SIZE, WIDTH, DEPTH, SEQUENCE_LENGTH, THREADS, SECONDS, INFER, TRACE, CHECK, JSON };
 static const nacre_cli_option options[] = {
-    [BATCH_SIZE] = {.name = "batch-size",
-                    .kind = NACRE_CLI_INTEGER,
-                    .offset = AT(batch_size),
-                    .value = "N",
-                    .help = "samples of a step; 0: what is usual for the workload",
-                    .least = 0,
-                    .most = NACRE_CLI_MOST_SAMPLES},
-    [WIDTH] = {.name = "width",
-               .kind = NACRE_CLI_INTEGER,
-               .offset = AT(sizes.width),
-               .value = "N",
-               .help = "of the hidden layers of mlp, vit, gpt; 0: the usual one",
-               .least = 0,
-               .most = NACRE_CLI_MOST_WIDTH},
-    [DEPTH] = {.name = "depth",
-               .kind = NACRE_CLI_INTEGER,
-               .offset = AT(sizes.depth),
-               .value = "N",
-               .help = "hidden layers of mlp, blocks of vit, gpt; 0: the usual number",
-               .least = 0,
-               .most = NACRE_CLI_MOST_DEPTH},
-    [SEQUENCE_LENGTH] = {.name = "sequence-length",
-                         .kind = NACRE_CLI_INTEGER,
-                         .offset = AT(sizes.sequence_length),
-                         .value = "N",
-                         .help = "characters of a sample of gpt; 0: the usual number",
-                         .least = 0,
-                         .most = NACRE_CLI_MOST_LENGTH},
-    [THREADS] = {.name = "threads",
-                 .kind = NACRE_CLI_INTEGER,
-                 .offset = AT(threads),
-                 .value = "N",
-                 .help = "threads; 0: as many as there are CPUs",
-                 .least = 0,
-                 .most = 1024},
+    [BATCH_SIZE] = {NACRE_FLAG_BATCH_SIZE(AT(batch_size))},
+    [WIDTH] = {NACRE_FLAG_WIDTH(AT(sizes.width))},
+    [DEPTH] = {NACRE_FLAG_DEPTH(AT(sizes.depth))},
+    [SEQUENCE_LENGTH] = {NACRE_FLAG_SEQUENCE_LENGTH(AT(sizes.sequence_length))},
+    [THREADS] = {NACRE_FLAG_THREADS(AT(threads))},
     [SECONDS] = {.name = "seconds",
                  .kind = NACRE_CLI_REAL,
                  .offset = AT(seconds),
@@ -53,23 +25,11 @@ static const nacre_cli_option options[] = {
                  .help = "how long to measure",
                  .low = 0,
                  .high = 3600},
-    [INFER] = {.name = "infer",
-               .kind = NACRE_CLI_SWITCH,
-               .offset = AT(infer),
-               .help = "inference in place of a training step"},
-    [TRACE] = {.name = "trace",
-               .kind = NACRE_CLI_STRING,
-               .offset = AT(trace),
-               .value = "FILE",
-               .help = "write a Chrome trace of the last steps: chrome://tracing"},
-    [CHECK] = {.name = "check",
-               .kind = NACRE_CLI_SWITCH,
-               .offset = AT(check),
-               .help = "time nothing: compare with what the reference backend computes"},
-    [JSON] = {.name = "json",
-              .kind = NACRE_CLI_SWITCH,
-              .offset = AT(json),
-              .help = "one JSON object on stdout"},
+    [INFER] = {NACRE_FLAG_SWITCH("infer", AT(infer), "inference in place of a training step")},
+    [TRACE] = {NACRE_FLAG_TRACE(AT(trace))},
+    [CHECK] = {NACRE_FLAG_SWITCH("check", AT(check),
+                                 "time nothing: compare with what the reference backend computes")},
+    [JSON] = {NACRE_FLAG_JSON(AT(json))},
 };
 static const nacre_cli_bench_values defaults = {.seconds = 2};
 
@@ -101,7 +61,8 @@ static int refuse(const char *name) {
     nacre_text known = {0};
     list_workloads(&known);
     const char *list = known.failed ? "see nacre help bench" : known.bytes;
-    int code = name ? nacre_cli_usage("unknown workload %.100s; known ones: %s", name, list)
+    int code = name ? nacre_cli_usage("unknown workload %.100s; known ones: %s",
+                                      nacre_cli_shown(name), list)
                     : nacre_cli_usage("no workload given; known ones: %s", list);
     nacre_text_free(&known);
     return code;
@@ -115,37 +76,23 @@ static bool fits(bool right, const nacre_cli_given *given, int option, const cha
     return true;
 }
 
-/* Whether the workload, NULL for what is none, has the sizes that were given. */
-static bool sizes_fit(const nacre_cli_given *given, const nacre_cli_workload *workload,
-                      const nacre_cli_bench_values *values, const char *what) {
-    nacre_cli_sizes own = workload ? workload->sizes : (nacre_cli_sizes){0};
-    if (!fits(own.width > 0, given, WIDTH, what) || !fits(own.depth > 0, given, DEPTH, what) ||
-        !fits(own.sequence_length > 0, given, SEQUENCE_LENGTH, what)) {
-        return false;
-    }
-    if (workload && workload->heads && values->sizes.width % workload->heads != 0) {
-        nacre_cli_usage("--width: %lld is not a multiple of the %lld heads of %s",
-                        (long long)values->sizes.width, (long long)workload->heads, what);
-        return false;
-    }
-    return true;
-}
-
 static int run(const nacre_cli_given *given, const nacre_cli_bench_values *values) {
     const char *what = given->arguments[0];
     const nacre_cli_workload *workload = nacre_cli_find_workload(what);
+    nacre_cli_workload sized;
     bool kernels = strcmp(what, "kernels") == 0, loader = strcmp(what, "loader") == 0;
     if (!workload && !kernels && !loader) {
         return refuse(what);
     }
     if (!kernels && given->count > 1) {
-        return nacre_cli_usage("one workload at a time: leave out %.100s", given->arguments[1]);
+        return nacre_cli_usage("one workload at a time: leave out %.100s",
+                               nacre_cli_shown(given->arguments[1]));
     }
     if (!fits(!kernels, given, BATCH_SIZE, what) || !fits(workload != NULL, given, INFER, what) ||
         !fits(workload != NULL, given, TRACE, what) || !fits(!loader, given, CHECK, what) ||
         !fits(!values->check, given, TRACE, "--check") ||
         !fits(!values->check, given, SECONDS, "--check") ||
-        !sizes_fit(given, workload, values, what)) {
+        !nacre_cli_choose_sizes(workload, what, &values->sizes, &sized)) {
         return NACRE_CLI_USAGE;
     }
     if (nacre_cli_apply(given->option[THREADS] ? values->threads : -1, NACRE_CLI_BACKEND_CPU) !=
@@ -156,7 +103,7 @@ static int run(const nacre_cli_given *given, const nacre_cli_bench_values *value
     if (kernels) {
         return nacre_cli_bench_kernels(given->arguments + 1, given->count - 1, values);
     }
-    return loader ? nacre_cli_bench_loader(values) : nacre_cli_bench_workload(workload, values);
+    return loader ? nacre_cli_bench_loader(values) : nacre_cli_bench_workload(&sized, values);
 }
 
 int nacre_cli_bench(int argc, char **argv) {

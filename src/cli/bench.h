@@ -14,7 +14,8 @@ typedef struct nacre_cli_bench_values {
 } nacre_cli_bench_values;
 
 /* Exit codes; what is wrong was said. `names`: of single kernels, none means all. */
-int nacre_cli_bench_workload(const nacre_cli_workload *usual, const nacre_cli_bench_values *values);
+int nacre_cli_bench_workload(const nacre_cli_workload *workload,
+                             const nacre_cli_bench_values *values);
 int nacre_cli_bench_kernels(const char *const *names, int count,
                             const nacre_cli_bench_values *values);
 int nacre_cli_bench_loader(const nacre_cli_bench_values *values);

@@ -286,16 +286,14 @@ static int stopped(void) {
     return 128 + nacre_cli_signal();
 }
 
-int nacre_cli_bench_workload(const nacre_cli_workload *usual,
+int nacre_cli_bench_workload(const nacre_cli_workload *workload,
                              const nacre_cli_bench_values *values) {
-    nacre_cli_workload workload = *usual;
-    nacre_cli_resize_workload(&workload, &values->sizes);
-    int64_t batch = values->batch_size ? values->batch_size : workload.batch_size;
+    int64_t batch = values->batch_size ? values->batch_size : workload->batch_size;
     if (values->check) {
-        return check(&workload, values->batch_size ? batch : 2, values->infer, values->json);
+        return check(workload, values->batch_size ? batch : 2, values->infer, values->json);
     }
     measurement m = {.whole = values->infer ? NACRE_CLI_INFER : NACRE_CLI_STEP};
-    nacre_status status = nacre_cli_job_make(&workload, batch, 1, &m.job);
+    nacre_status status = nacre_cli_job_make(workload, batch, 1, &m.job);
     if (status == NACRE_OK) {
         status = measure(&m, values);
     }

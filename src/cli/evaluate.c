@@ -1,5 +1,6 @@
 /* nacre evaluate: loss and accuracy of saved weights on the test set. */
 #include "cli/commands.h"
+#include "cli/flags.h"
 #include "cli/model_file.h"
 #include "cli/output.h"
 
@@ -25,22 +26,9 @@ static const nacre_cli_option options[] = {
               .offset = AT(data),
               .value = "DIR",
               .help = "folder of the data (default: NACRE_DATA, then the run's own)"},
-    [THREADS] = {.name = "threads",
-                 .kind = NACRE_CLI_INTEGER,
-                 .offset = AT(threads),
-                 .value = "N",
-                 .help = "threads; 0: as many as there are CPUs",
-                 .least = 0,
-                 .most = 1024},
-    [BACKEND] = {.name = "backend",
-                 .kind = NACRE_CLI_CHOICE,
-                 .offset = AT(backend),
-                 .help = "what computes, else as the run did",
-                 .choices = nacre_cli_backends},
-    [JSON] = {.name = "json",
-              .kind = NACRE_CLI_SWITCH,
-              .offset = AT(json),
-              .help = "one JSON object on stdout"},
+    [THREADS] = {NACRE_FLAG_THREADS(AT(threads))},
+    [BACKEND] = {NACRE_FLAG_BACKEND(AT(backend), "what computes, else as the run did")},
+    [JSON] = {NACRE_FLAG_JSON(AT(json))},
 };
 static const evaluation defaults = {0};
 

@@ -1,64 +1,52 @@
 /* nacre explain: the plan of one training step, before anything runs. */
 #include "cli/commands.h"
+#include "cli/flags.h"
 #include "cli/output.h"
-#include "cli/synthetic.h"
+#include "cli/subject.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 typedef struct explain {
-    int64_t batch_size, memory;
+    int64_t batch_size, memory; /* batch_size 0: the network's own */
+    nacre_cli_sizes sizes;
     int backend;
     bool json;
 } explain;
 
 #define AT(member) offsetof(explain, member)
 static const nacre_cli_option options[] = {
-    {.name = "batch-size",
-     .kind = NACRE_CLI_INTEGER,
-     .offset = AT(batch_size),
-     .value = "N",
-     .help = "samples of the step",
-     .least = 1,
-     .most = NACRE_CLI_MOST_SYNTHETIC},
-    {.name = "backend",
-     .kind = NACRE_CLI_CHOICE,
-     .offset = AT(backend),
-     .help = "what would compute it",
-     .choices = nacre_cli_backends},
-    {.name = "memory",
-     .kind = NACRE_CLI_INTEGER,
-     .offset = AT(memory),
-     .value = "BYTES",
-     .help = "most memory of the arena; 0: no limit",
-     .least = 0,
-     .most = INT64_MAX},
-    {.name = "json",
-     .kind = NACRE_CLI_SWITCH,
-     .offset = AT(json),
-     .help = "one JSON object on stdout"},
+    {NACRE_FLAG_BATCH_SIZE(AT(batch_size))},
+    {NACRE_FLAG_WIDTH(AT(sizes.width))},
+    {NACRE_FLAG_DEPTH(AT(sizes.depth))},
+    {NACRE_FLAG_SEQUENCE_LENGTH(AT(sizes.sequence_length))},
+    {NACRE_FLAG_BACKEND(AT(backend), "what would compute it")},
+    {NACRE_FLAG_MEMORY(AT(memory))},
+    {NACRE_FLAG_JSON(AT(json))},
 };
-static const explain defaults = {.batch_size = 128};
+static const explain defaults = {0};
 
 const nacre_cli_syntax nacre_cli_explain_syntax = {
     .command = "explain",
-    .arguments = "RECIPE",
+    .arguments = "NETWORK|RUN|FILE",
     .summary = "The plan of one training step: what runs, on which shapes, where in memory.",
     .details =
-        "Each step has its FLOPs, the bytes that it reads and writes at least, and the place of "
-        "its\n"
-        "first result in the arena (\"-\": a parameter, a state or a value that was asked for).\n",
+        "A network is a workload of nacre bench or a recipe. Each step has its FLOPs, the bytes "
+        "that\n"
+        "it reads and writes at least, and the place of its first result in the arena (\"-\": a\n"
+        "parameter, a state or a value that was asked for).\n",
     .options = options,
     .count = sizeof options / sizeof *options,
     .defaults = &defaults,
     .most_arguments = 1,
 };
 
-static void append_json(const nacre_cli_recipe *recipe, int64_t batch, const nacre_explanation *e,
+static void append_json(const nacre_cli_subject *subject, const nacre_explanation *e,
                         nacre_text *text) {
-    nacre_text_append(text, "{\"recipe\":\"%s\",\"batch\":%" PRId64 ",\"steps\":[", recipe->name,
-                      batch);
+    nacre_text_append(text, "{\"network\":");
+    nacre_text_append_json(text, subject->name);
+    nacre_text_append(text, ",\"batch\":%" PRId64 ",\"steps\":[", subject->batch);
     for (size_t i = 0; i < e->count; i++) {
         const nacre_plan_step *step = &e->steps[i];
         nacre_text_append(text, "%s{\"kernel\":", i ? "," : "");
@@ -99,11 +87,11 @@ static int widest(const nacre_explanation *e, bool shapes) {
     return (int)(most < 6 ? 6 : most);
 }
 
-static void append_table(const nacre_cli_recipe *recipe, int64_t batch, const nacre_explanation *e,
+static void append_table(const nacre_cli_subject *subject, const nacre_explanation *e,
                          nacre_text *text) {
     int kernel = widest(e, false), shapes = widest(e, true);
-    nacre_text_append(text, "One training step of %s, batch %" PRId64 ", on %s\n\n", recipe->name,
-                      batch,
+    nacre_text_append(text, "One training step of %s, batch %" PRId64 ", on %s\n\n", subject->name,
+                      subject->batch,
                       nacre_backend_in_use() == NACRE_BACKEND_REFERENCE ? "reference" : "cpu");
     nacre_text_append(text, "%4s  %-*s  %-*s  %12s  %12s  %10s\n", "step", kernel, "kernel", shapes,
                       "shapes", "FLOPs", "bytes", "offset");
@@ -127,23 +115,32 @@ static void append_table(const nacre_cli_recipe *recipe, int64_t batch, const na
         e->peak_bytes, e->live_lower_bound, e->variable_bytes);
 }
 
-static int print_explanation(const nacre_cli_recipe *recipe, const explain *values) {
-    nacre_cli_synthetic synthetic;
+static int print_explanation(nacre_cli_subject *subject, const explain *values) {
     nacre_explanation *e = NULL;
     nacre_set_memory_limit((size_t)values->memory);
-    if (nacre_cli_synthetic_make(recipe, values->batch_size, &synthetic) == NACRE_OK) {
-        e = nacre_cli_synthetic_explain(&synthetic);
+    if (nacre_cli_subject_make(subject) == NACRE_OK) {
+        e = nacre_cli_subject_explain(subject);
     }
-    if (!e) {
-        int code = nacre_cli_library_error();
-        nacre_cli_synthetic_free(&synthetic);
-        return code;
+    int code;
+    if (e) {
+        nacre_text text = {0};
+        (values->json ? append_json : append_table)(subject, e, &text);
+        code = nacre_cli_print(&text);
+    } else {
+        code = nacre_cli_library_error();
     }
-    nacre_text text = {0};
-    (values->json ? append_json : append_table)(recipe, values->batch_size, e, &text);
     nacre_explanation_free(e);
-    nacre_cli_synthetic_free(&synthetic);
-    return nacre_cli_print(&text);
+    nacre_cli_subject_release(subject);
+    return code;
+}
+
+static int no_network(void) {
+    nacre_text known = {0};
+    nacre_cli_subject_list(&known);
+    int code = nacre_cli_usage("no network given; give one: %s",
+                               known.failed ? "docs/cli.md" : known.bytes);
+    nacre_text_free(&known);
+    return code;
 }
 
 int nacre_cli_explain(int argc, char **argv) {
@@ -156,14 +153,13 @@ int nacre_cli_explain(int argc, char **argv) {
         return nacre_cli_print_help(&nacre_cli_explain_syntax);
     }
     if (given.count == 0) {
-        return nacre_cli_usage("no recipe given; give one: %s", nacre_cli_recipe_list());
+        return no_network();
     }
-    const nacre_cli_recipe *recipe = nacre_cli_recipe_named(given.arguments[0]);
-    if (!recipe) {
-        return NACRE_CLI_USAGE;
+    nacre_cli_subject subject;
+    int code =
+        nacre_cli_subject_find(given.arguments[0], values.batch_size, &values.sizes, &subject);
+    if (code == 0 && nacre_cli_apply(-1, values.backend) != NACRE_OK) {
+        code = nacre_cli_library_error();
     }
-    if (nacre_cli_apply(-1, values.backend) != NACRE_OK) {
-        return nacre_cli_library_error();
-    }
-    return print_explanation(recipe, &values);
+    return code == 0 ? print_explanation(&subject, &values) : code;
 }

@@ -2,6 +2,7 @@
 #include "base/build_info.h"
 #include "base/cpu.h"
 #include "cli/commands.h"
+#include "cli/flags.h"
 #include "cli/output.h"
 #include "io/tuning.h"
 
@@ -12,12 +13,7 @@ typedef struct info {
     bool json;
 } info;
 
-static const nacre_cli_option options[] = {
-    {.name = "json",
-     .kind = NACRE_CLI_SWITCH,
-     .offset = offsetof(info, json),
-     .help = "one JSON object on stdout"},
-};
+static const nacre_cli_option options[] = {{NACRE_FLAG_JSON(offsetof(info, json))}};
 static const info defaults = {0};
 
 const nacre_cli_syntax nacre_cli_info_syntax = {

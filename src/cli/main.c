@@ -52,7 +52,7 @@ static const command *find_command(const char *name) {
     } else {
         nacre_cli_usage("unknown command %.100s; known ones: train, evaluate, predict, summary, "
                         "explain, bench, tune, info, help",
-                        name);
+                        nacre_cli_shown(name));
     }
     return NULL;
 }
@@ -84,7 +84,8 @@ static int help(int argc, char **argv) {
         return print_overview();
     }
     if (argc > 1) {
-        return nacre_cli_usage("%.100s is one argument too many; give one command", argv[1]);
+        return nacre_cli_usage("%.100s is one argument too many; give one command",
+                               nacre_cli_shown(argv[1]));
     }
     if (strcmp(argv[0], "help") == 0) {
         return print_overview();

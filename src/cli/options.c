@@ -332,7 +332,7 @@ bool nacre_cli_parse(const nacre_cli_syntax *syntax, int argc, char **argv, void
     }
     if (!given->help && syntax->most_arguments >= 0 && given->count > syntax->most_arguments) {
         nacre_cli_usage("%.100s is one argument too many; it takes %s",
-                        given->arguments[syntax->most_arguments],
+                        nacre_cli_shown(given->arguments[syntax->most_arguments]),
                         syntax->arguments[0] ? syntax->arguments : "flags alone");
         return false;
     }

@@ -49,6 +49,8 @@ int nacre_cli_usage(const char *format, ...) {
     return NACRE_CLI_USAGE;
 }
 
+const char *nacre_cli_shown(const char *name) { return name[0] ? name : "\"\""; }
+
 int nacre_cli_library_error(void) {
     const char *message = nacre_error_message();
     return nacre_cli_error("%s", message[0] ? message : "failed without a message");

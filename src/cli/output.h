@@ -17,6 +17,9 @@ int nacre_cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)
 /* The same with a second line that points to the help of the command. Returns NACRE_CLI_USAGE. */
 int nacre_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* A name for a message: "" in quotes, so that it is seen. */
+const char *nacre_cli_shown(const char *name);
+
 /* The library's last error as the one line. Returns NACRE_CLI_FAILED. */
 int nacre_cli_library_error(void);
 

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "cli/commands.h"
 #include "cli/digit.h"
+#include "cli/flags.h"
 #include "cli/model_file.h"
 #include "cli/output.h"
 
@@ -18,17 +19,9 @@ typedef struct prediction {
 
 enum { THREADS, JSON };
 static const nacre_cli_option options[] = {
-    [THREADS] = {.name = "threads",
-                 .kind = NACRE_CLI_INTEGER,
-                 .offset = offsetof(prediction, threads),
-                 .value = "N",
-                 .help = "threads; 0: as many as there are CPUs",
-                 .least = 0,
-                 .most = 1024},
-    [JSON] = {.name = "json",
-              .kind = NACRE_CLI_SWITCH,
-              .offset = offsetof(prediction, json),
-              .help = "one JSON object per picture and line on stdout"},
+    [THREADS] = {NACRE_FLAG_THREADS(offsetof(prediction, threads))},
+    [JSON] = {NACRE_FLAG_SWITCH("json", offsetof(prediction, json),
+                                "one JSON object per picture and line on stdout")},
 };
 static const prediction defaults = {0};
 

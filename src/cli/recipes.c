@@ -133,7 +133,8 @@ const nacre_cli_recipe *nacre_cli_recipe_named(const char *name) {
     if (nearest) {
         nacre_cli_usage("unknown recipe %.100s; did you mean %s?", name, nearest);
     } else {
-        nacre_cli_usage("unknown recipe %.100s; give %s", name, nacre_cli_recipe_list());
+        nacre_cli_usage("unknown recipe %.100s; give %s", nacre_cli_shown(name),
+                        nacre_cli_recipe_list());
     }
     return NULL;
 }

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "cli/flags.h"
 #include "cli/output.h"
 #include "io/file.h"
 
@@ -39,21 +40,15 @@ static const nacre_cli_option train_options[] = {
      .low = 0, .high = INFINITY, .configured = true},
     {"seed", NACRE_CLI_INTEGER, AT(seed), "N", "of the first weights and the shuffle", .least = 0,
      .most = INT64_MAX, .configured = true},
-    {"threads", NACRE_CLI_INTEGER, AT(threads), "N", "threads; 0: as many as there are CPUs",
-     .least = 0, .most = 1024, .configured = true},
-    {"backend", NACRE_CLI_CHOICE, AT(backend), "NAME", "what computes",
-     .choices = nacre_cli_backends, .configured = true},
+    {NACRE_FLAG_THREADS(AT(threads)), .configured = true},
+    {NACRE_FLAG_BACKEND(AT(backend), "what computes"), .configured = true},
     {"target-accuracy", NACRE_CLI_REAL, AT(target_accuracy), "A",
      "stop at this test accuracy, such as 0.98; 0: off", .low = 0, .high = 1, .configured = true},
     {"out", NACRE_CLI_STRING, AT(out), "DIR", "run folder, new or empty (default runs/RECIPE/TIME)",
      .configured = false},
-    {"memory", NACRE_CLI_INTEGER, AT(memory), "BYTES",
-     "most memory for what a step computes on its way; 0: no limit", .least = 0, .most = INT64_MAX,
-     .configured = false},
-    {"trace", NACRE_CLI_STRING, AT(trace), "FILE",
-     "write a Chrome trace of the last plan steps: chrome://tracing", .configured = false},
-    {"json", NACRE_CLI_SWITCH, AT(json), NULL, "one JSON object on stdout, nothing else",
-     .configured = false},
+    {NACRE_FLAG_MEMORY(AT(memory))},
+    {NACRE_FLAG_TRACE(AT(trace))},
+    {NACRE_FLAG_JSON(AT(json))},
     {"quiet", NACRE_CLI_SWITCH, AT(quiet), NULL, "no progress, no summary", .configured = false},
     {"verbose", NACRE_CLI_SWITCH, AT(verbose), NULL, "a line per epoch on a terminal too",
      .configured = false},

@@ -1,5 +1,6 @@
 /* nacre summary: the layers of a recipe's network. */
 #include "cli/commands.h"
+#include "cli/flags.h"
 #include "cli/output.h"
 #include "cli/recipes.h"
 
@@ -10,12 +11,7 @@ typedef struct summary {
     bool json;
 } summary;
 
-static const nacre_cli_option options[] = {
-    {.name = "json",
-     .kind = NACRE_CLI_SWITCH,
-     .offset = offsetof(summary, json),
-     .help = "one JSON object on stdout"},
-};
+static const nacre_cli_option options[] = {{NACRE_FLAG_JSON(offsetof(summary, json))}};
 static const summary defaults = {0};
 
 const nacre_cli_syntax nacre_cli_summary_syntax = {

@@ -6,9 +6,6 @@
 
 #include <nacre/plan.h>
 
-/* Largest batch: its pixels take 313 MB. */
-enum { NACRE_CLI_MOST_SYNTHETIC = 100000 };
-
 typedef struct nacre_cli_synthetic {
     nacre_model *model; /* of the recipe's defaults */
     nacre_batch batch;  /* lies in memory; the thread's outermost scope owns it */

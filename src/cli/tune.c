@@ -6,16 +6,15 @@
 #include "base/error.h"
 #include "cli/bench.h"
 #include "cli/commands.h"
-#include "cli/model_file.h"
+#include "cli/flags.h"
 #include "cli/output.h"
 #include "cli/signals.h"
-#include "cli/synthetic.h"
+#include "cli/subject.h"
 #include "io/tuning.h"
 
 #include <inttypes.h>
 #include <nacre/system.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct tune {
     int64_t batch_size, threads;
@@ -26,20 +25,8 @@ typedef struct tune {
 #define AT(member) offsetof(tune, member)
 enum { BATCH_SIZE, THREADS, SECONDS, DRY_RUN, JSON };
 static const nacre_cli_option options[] = {
-    [BATCH_SIZE] = {.name = "batch-size",
-                    .kind = NACRE_CLI_INTEGER,
-                    .offset = AT(batch_size),
-                    .value = "N",
-                    .help = "samples of a step; 0: what is usual for the network",
-                    .least = 0,
-                    .most = NACRE_CLI_MOST_SAMPLES},
-    [THREADS] = {.name = "threads",
-                 .kind = NACRE_CLI_INTEGER,
-                 .offset = AT(threads),
-                 .value = "N",
-                 .help = "threads; 0: as many as there are CPUs",
-                 .least = 0,
-                 .most = 1024},
+    [BATCH_SIZE] = {NACRE_FLAG_BATCH_SIZE(AT(batch_size))},
+    [THREADS] = {NACRE_FLAG_THREADS(AT(threads))},
     [SECONDS] = {.name = "seconds",
                  .kind = NACRE_CLI_REAL,
                  .offset = AT(seconds),
@@ -47,14 +34,9 @@ static const nacre_cli_option options[] = {
                  .help = "how long to measure each network",
                  .low = 0,
                  .high = 3600},
-    [DRY_RUN] = {.name = "dry-run",
-                 .kind = NACRE_CLI_SWITCH,
-                 .offset = AT(dry_run),
-                 .help = "measure and print, and write no table"},
-    [JSON] = {.name = "json",
-              .kind = NACRE_CLI_SWITCH,
-              .offset = AT(json),
-              .help = "one JSON object on stdout"},
+    [DRY_RUN] = {NACRE_FLAG_SWITCH("dry-run", AT(dry_run),
+                                   "measure and print, and write no table")},
+    [JSON] = {NACRE_FLAG_JSON(AT(json))},
 };
 static const tune defaults = {.seconds = 10};
 
@@ -76,78 +58,13 @@ const nacre_cli_syntax nacre_cli_tune_syntax = {
     .most_arguments = -1,
 };
 
-/* ---- what is tuned ---- */
-
-/* A network with samples in memory: a workload's or a recipe's. */
-typedef struct subject {
-    const char *name;
-    const nacre_cli_workload *workload;
-    const nacre_cli_recipe *recipe; /* if it is no workload */
-    int64_t batch;
-    nacre_cli_job job;
-    nacre_cli_synthetic synthetic;
-} subject;
-
-static int refuse(const char *name) {
-    nacre_text known = {0};
-    for (size_t i = 0; i < nacre_cli_workload_count; i++) {
-        nacre_text_append(&known, "%s, ", nacre_cli_workloads[i].name);
-    }
-    nacre_text_append(&known, "%s", nacre_cli_recipe_list());
-    int code =
-        nacre_cli_usage("unknown network %.100s; give a run folder, a .safetensors file or one "
-                        "of %s",
-                        name, known.failed ? "nacre help tune" : known.bytes);
-    nacre_text_free(&known);
-    return code;
-}
-
-/* 0, or an exit code after saying what is wrong. */
-static int find_subject(const char *name, int64_t batch, subject *out) {
-    *out = (subject){.name = name, .workload = nacre_cli_find_workload(name)};
-    struct stat status;
-    if (!out->workload) {
-        out->recipe = nacre_cli_find_recipe(name);
-    }
-    if (!out->workload && !out->recipe && stat(name, &status) == 0) {
-        nacre_cli_model model;
-        if (!nacre_cli_model_open(name, &model)) {
-            return NACRE_CLI_FAILED;
-        }
-        out->recipe = model.recipe;
-        nacre_cli_model_close(&model);
-    }
-    if (!out->workload && !out->recipe) {
-        return refuse(name);
-    }
-    out->batch = batch           ? batch
-                 : out->workload ? out->workload->batch_size
-                                 : out->recipe->defaults.batch_size;
-    return 0;
-}
-
-static nacre_status make(subject *s) {
-    return s->workload ? nacre_cli_job_make(s->workload, s->batch, 1, &s->job)
-                       : nacre_cli_synthetic_make(s->recipe, s->batch, &s->synthetic);
-}
-
-static void release(subject *s) {
-    nacre_cli_job_free(&s->job);
-    nacre_cli_synthetic_free(&s->synthetic);
-}
-
-static nacre_status step(subject *s) {
-    return s->workload ? nacre_cli_job_run(&s->job, NACRE_CLI_STEP, NULL)
-                       : nacre_cli_synthetic_step(&s->synthetic);
-}
-
 /* Steps for a time, at least one; times may be NULL. */
-static nacre_status run_for(subject *s, double seconds, nacre_cli_times *times) {
+static nacre_status run_for(nacre_cli_subject *s, double seconds, nacre_cli_times *times) {
     uint64_t end = nacre_clock_ns() + (uint64_t)(seconds * 1e9), now;
     nacre_status status;
     do {
         uint64_t begin = nacre_clock_ns();
-        status = step(s);
+        status = nacre_cli_subject_step(s);
         now = nacre_clock_ns();
         if (times) {
             nacre_cli_times_add(times, begin, now);
@@ -168,7 +85,7 @@ typedef struct findings {
     double before, after; /* microseconds of a step */
 } findings;
 
-static nacre_status try_ways(subject *s, double seconds, findings *f) {
+static nacre_status try_ways(nacre_cli_subject *s, double seconds, findings *f) {
     nacre_status status = nacre_tune_begin();
     if (status != NACRE_OK) {
         return status;
@@ -193,8 +110,8 @@ static nacre_status use_copy(const nacre_tuning_table *table) {
     return status;
 }
 
-static nacre_status take_turns(subject *s, double seconds, const nacre_tuning_table *table[2],
-                               nacre_cli_times times[2]) {
+static nacre_status take_turns(nacre_cli_subject *s, double seconds,
+                               const nacre_tuning_table *table[2], nacre_cli_times times[2]) {
     nacre_status status = NACRE_OK;
     for (int turn = 0; turn < 2 * TURNS && status == NACRE_OK && !nacre_cli_signal(); turn++) {
         int which = (turn + turn / 2) % 2; /* A B B A: a machine that slows down slows both */
@@ -210,7 +127,7 @@ static nacre_status take_turns(subject *s, double seconds, const nacre_tuning_ta
 }
 
 /* The whole step by the table before and after; the faster one stays in force. */
-static nacre_status compare(subject *s, double seconds, const nacre_tuning_table *before,
+static nacre_status compare(nacre_cli_subject *s, double seconds, const nacre_tuning_table *before,
                             findings *f) {
     nacre_tuning_table after = {0};
     nacre_cli_times times[2] = {{0}};
@@ -248,10 +165,10 @@ static bool found_any(const findings *f) {
 }
 
 /* Two thirds of the time to try, one to see what it comes to. */
-static nacre_status tune_subject(subject *s, double seconds, findings *f) {
+static nacre_status tune_subject(nacre_cli_subject *s, double seconds, findings *f) {
     nacre_tuning_table before = {0};
     *f = (findings){.kept = true};
-    nacre_status status = make(s);
+    nacre_status status = nacre_cli_subject_make(s);
     if (status == NACRE_OK) {
         status = nacre_tuning_copy(&before);
     }
@@ -262,7 +179,7 @@ static nacre_status tune_subject(subject *s, double seconds, findings *f) {
         status = compare(s, seconds / 3, &before, f);
     }
     nacre_tuning_free(&before);
-    release(s);
+    nacre_cli_subject_release(s);
     return status;
 }
 
@@ -277,7 +194,7 @@ static void append_shape(const nacre_tuning_key *key, nacre_text *text) {
                       key->a_k == 1 ? "" : "^T", key->k, key->n, key->b_column == 1 ? "" : "^T");
 }
 
-static void append_head(const subject *s, bool first, bool json, nacre_text *text) {
+static void append_head(const nacre_cli_subject *s, bool first, bool json, nacre_text *text) {
     if (json) {
         nacre_text_append(text, "%s{\"name\":", first ? "" : ",");
         nacre_text_append_json(text, s->name);
@@ -334,7 +251,7 @@ static void append_end(const findings *f, bool json, nacre_text *text) {
     }
 }
 
-static void append_subject(const subject *s, const findings *f, bool first, bool json,
+static void append_subject(const nacre_cli_subject *s, const findings *f, bool first, bool json,
                            nacre_text *text) {
     append_head(s, first, json, text);
     for (size_t i = 0; i < f->count; i++) {
@@ -387,8 +304,8 @@ static int tune_all(const char *const *names, int count, const tune *values) {
                           nacre_threads());
     }
     for (int i = 0; i < count && !nacre_cli_signal(); i++) {
-        subject s;
-        int code = find_subject(names[i], values->batch_size, &s);
+        nacre_cli_subject s;
+        int code = nacre_cli_subject_find(names[i], values->batch_size, NULL, &s);
         if (code == 0 && tune_subject(&s, values->seconds, &f) != NACRE_OK) {
             code = nacre_cli_library_error();
         }
@@ -410,8 +327,8 @@ static int run(const nacre_cli_given *given, const tune *values) {
         return nacre_cli_usage("%d networks are too many at once, at most %d", count, MOST_NAMES);
     }
     for (int i = 0; i < count; i++) {
-        subject s;
-        int code = find_subject(given->arguments[i], values->batch_size, &s);
+        nacre_cli_subject s;
+        int code = nacre_cli_subject_find(given->arguments[i], values->batch_size, NULL, &s);
         if (code != 0) {
             return code;
         }

@@ -17,6 +17,7 @@ FIGURES = ["workload", "mode", "batch", "width", "depth", "sequence_length", "th
 
 BAD_LINES = [
     (["bench"], ["no workload", "mlp, lenet, vit, gpt, resnet20, kernels, loader"]),
+    (["bench", ""], ['unknown workload ""', "mlp, lenet"]),
     (["bench", "mpl"], ["unknown workload mpl", "mlp, lenet, vit, gpt, resnet20, kernels, loader"]),
     (["bench", "mlp", "lenet"], ["one workload", "lenet"]),
     (["bench", "mlp", "--threads", "x"], ["--threads"]),

@@ -32,7 +32,7 @@ class Reports(harness.ProgramTest):
 
     def test_explain_shows_every_step_of_the_plan(self):
         values = self.good("explain", "mnist-mlp", "--batch-size", 64, "--json").json
-        self.assertEqual((values["recipe"], values["batch"]), ("mnist-mlp", 64))
+        self.assertEqual((values["network"], values["batch"]), ("mnist-mlp", 64))
         self.assertGreater(len(values["steps"]), 10)
         for step in values["steps"]:
             self.assertEqual(list(step), ["kernel", "shapes", "where", "flops", "bytes", "offset",
@@ -50,6 +50,25 @@ class Reports(harness.ProgramTest):
         text = self.good("explain", "mnist-mlp", "--batch-size", 64).out
         self.assertIn("peak memory", text)
         self.assertEqual(len(re.findall(r"^ *\d+  [a-z]", text, re.M)), len(values["steps"]))
+
+    def test_explain_takes_workloads_of_any_size_and_trained_models(self):
+        for name, batch in (("mlp", 64), ("lenet", 64), ("vit", 64), ("gpt", 12), ("resnet20", 64),
+                            ("mnist-lenet", 64), ("mnist-mlp", 128)):
+            values = self.good("explain", name, "--json").json
+            self.assertEqual((values["network"], values["batch"]), (name, batch))
+            self.assertGreater(len(values["steps"]), 10)
+        sizes = ["--width", 32, "--depth", 1, "--sequence-length", 16, "--batch-size", 2]
+        explained = self.good("explain", "gpt", *sizes, "--json").json
+        timed = self.good("bench", "gpt", *sizes, "--seconds", 0, "--json").json
+        for key, same in (("peak_bytes", "arena_bytes"), ("flops", "flops"),
+                          ("live_lower_bound", "live_lower_bound"), ("variable_bytes", "least_bytes")):
+            self.assertEqual(explained[key], timed[same], key)
+        self.assertIn("One training step of gpt, batch 2", self.good("explain", "gpt", *sizes).out)
+        self.train("--epochs", 0)
+        for name in ("run", "run/model.safetensors"):
+            values = self.good("explain", name, "--json").json
+            self.assertEqual((values["network"], values["batch"]), (name, 128))
+        self.assert_refused(self.run_nacre("explain", "cache"), 2, "unknown network cache")
 
     def test_explain_grows_with_the_batch_and_with_the_backend(self):
         peaks = [self.good("explain", "mnist-mlp", "--batch-size", size, "--json").json["peak_bytes"]

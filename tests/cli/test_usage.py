@@ -69,8 +69,18 @@ BAD_LINES = [
     (["predict", "a"], ["no picture"]),
     (["summary"], ["no recipe"]),
     (["summary", "mnist"], ["mnist", "mnist-mlp"]),
-    (["explain"], ["no recipe"]),
-    (["explain", "mnist-mlp", "--batch-size", "0"], ["--batch-size"]),
+    (["train", ""], ['unknown recipe ""', "mnist-mlp or mnist-lenet"]),
+    ([""], ['unknown command ""', "train"]),
+    (["explain"], ["no network", "mlp, lenet, vit, gpt, resnet20, mnist-mlp or mnist-lenet"]),
+    (["explain", ""], ['unknown network ""', "mlp, lenet, vit, gpt, resnet20"]),
+    (["explain", "mnist"], ["unknown network mnist", "mnist-mlp or mnist-lenet"]),
+    (["explain", "mlp", "lenet"], ["lenet is one argument too many"]),
+    (["explain", "mnist-mlp", "--batch-size", "-1"], ["--batch-size"]),
+    (["explain", "mnist-mlp", "--batch-size", "100001"], ["--batch-size"]),
+    (["explain", "mnist-mlp", "--width", "8"], ["--width", "mnist-mlp has none"]),
+    (["explain", "resnet20", "--depth", "8"], ["--depth", "resnet20 has none"]),
+    (["explain", "vit", "--sequence-length", "8"], ["--sequence-length", "vit has none"]),
+    (["explain", "gpt", "--width", "30"], ["--width", "multiple of the 4 heads"]),
     (["train", "mnist-lnet"], ["mnist-lnet", "did you mean mnist-lenet"]),
     (["info", "more"], ["more"]),
 ]
@@ -98,7 +108,7 @@ class Usage(harness.ProgramTest):
         self.assert_refused(self.run_nacre(*TRAIN, "--data", "/nowhere\nnext"), 1, "next")
 
     def test_help_lists_every_flag_and_its_default(self):
-        for command in ("train", "evaluate", "predict", "summary", "explain", "bench", "info"):
+        for command in ("train", "evaluate", "predict", "summary", "explain", "bench", "tune", "info"):
             text = self.good("help", command).out
             self.assertEqual(text, self.good(command, "--help").out)
             self.assertIn(f"nacre {command}", text)
