@@ -1,37 +1,6 @@
 /* Kernels over laned arrays, called by hand with guarded memory: convolutions of every edge size against sums in
    double, copies in and out of lanes, and lanes that stand for no sample. */
-#include "backend/kit.h"
-
-static int64_t blocks_of(int64_t samples) { return (samples + NACRE_LANES - 1) / NACRE_LANES; }
-
-static nacre_array laned_array(nacre_shape shape) {
-    nacre_shape memory = shape;
-    memory.dims[0] = blocks_of(shape.dims[0]) * NACRE_LANES;
-    nacre_array array = kit_array(NACRE_F32, memory);
-    array.shape = shape;
-    array.laned = true;
-    float *x = array.data;
-    for (int64_t i = 0; i < nacre_shape_numel(&memory); i++) x[i] = NAN;
-    return array;
-}
-
-/* Element `at` (within its sample) of a sample. */
-static float *element(const nacre_array *array, int64_t sample, int64_t at) {
-    int64_t pixels = 1;
-    for (int i = 1; i < array->shape.ndim; i++) pixels *= array->shape.dims[i];
-    if (!array->laned) return (float *)array->data + sample * pixels + at;
-    return (float *)array->data + (sample / NACRE_LANES * pixels + at) * NACRE_LANES +
-           sample % NACRE_LANES;
-}
-
-/* Random samples; the lanes beyond them hold NaN. */
-static nacre_array laned_random(nacre_shape shape) {
-    nacre_array array = laned_array(shape);
-    int64_t count = shape.dims[0] ? nacre_shape_numel(&shape) / shape.dims[0] : 0;
-    for (int64_t n = 0; n < shape.dims[0]; n++)
-        for (int64_t i = 0; i < count; i++) *element(&array, n, i) = (float)kit_random();
-    return array;
-}
+#include "backend/laned.h"
 
 typedef struct geometry {
     int64_t samples, in, out, rows, columns, kernel[2], stride[2], padding[2], dilation[2], groups;
@@ -94,28 +63,6 @@ static void compare(const nacre_array *got, const double *want, double terms, co
                 fail_msg("%s: sample %d, element %d is off by %g; batch %d, channels %d -> %d",
                          what, (int)n, (int)i, error, (int)g->samples, (int)g->in, (int)g->out);
         }
-}
-
-static nacre_array plain_of(const nacre_array *laned) {
-    nacre_array plain = kit_array(NACRE_F32, laned->shape);
-    int64_t samples = laned->shape.dims[0];
-    int64_t count = samples ? nacre_shape_numel(&laned->shape) / samples : 0;
-    for (int64_t n = 0; n < samples; n++)
-        for (int64_t i = 0; i < count; i++) *element(&plain, n, i) = *element(laned, n, i);
-    return plain;
-}
-
-/* A few samples, which stay where they are, must give the bits that lanes gave. */
-static void check_plain(nacre_plan_op step) {
-    nacre_array laned = step.out[0];
-    step.in[0] = plain_of(&step.in[0]);
-    if (!nacre_backend_cpu.prepare(&step) || strncmp(step.kernel, "laned", 5) == 0) return;
-    if (strcmp(step.kernel, "reference") == 0) return;
-    step.out[0] = kit_array(NACRE_F32, laned.shape);
-    kit_run(&step);
-    nacre_array want = plain_of(&laned);
-    assert_memory_equal(step.out[0].data, want.data,
-                        (size_t)nacre_shape_numel(&want.shape) * sizeof(float));
 }
 
 static void check_geometry(geometry g) {
@@ -324,56 +271,6 @@ static void samples_go_into_lanes_and_back(void **state) {
         }
 }
 
-/* Pools of laned images and of a few plain ones, each against a walk over its windows. */
-static void check_pool(const nacre_op *op, int64_t samples, int64_t columns, nacre_word *attrs) {
-    int64_t k[2], s[2], p[2], in[] = {9, columns}, out[2];
-    for (int i = 0; i < 2; i++) {
-        nacre_word *words[] = {&attrs[NACRE_POOL_KERNEL], &attrs[NACRE_POOL_STRIDE],
-                               &attrs[NACRE_POOL_PADDING]};
-        int64_t *to[] = {k, s, p};
-        for (int a = 0; a < 3; a++)
-            to[a][i] = i ? nacre_pair_second(*words[a]) : nacre_pair_first(*words[a]);
-        out[i] = (in[i] + 2 * p[i] - k[i]) / s[i] + 1;
-    }
-    nacre_plan_op step = kit_step(op, attrs);
-    step.inputs = step.outputs = 1;
-    step.in[0] = laned_random(NACRE_SHAPE(samples, 3, in[0], in[1]));
-    step.out[0] = laned_array(NACRE_SHAPE(samples, 3, out[0], out[1]));
-    kit_run(&step);
-    for (int64_t n = 0; n < samples; n++)
-        for (int64_t at = 0; at < 3 * out[0] * out[1]; at++) {
-            int64_t c = at / out[1] / out[0], row = at / out[1] % out[0], column = at % out[1];
-            double most = -INFINITY, sum = 0;
-            for (int64_t t = 0; t < k[0] * k[1]; t++) {
-                int64_t i = row * s[0] - p[0] + t / k[1], j = column * s[1] - p[1] + t % k[1];
-                if (i < 0 || i >= in[0] || j < 0 || j >= in[1]) continue;
-                double x = *element(&step.in[0], n, (c * in[0] + i) * in[1] + j);
-                most = fmax(most, x);
-                sum += x;
-            }
-            double want = op == &nacre_op_max_pool2d ? most : sum / (double)(k[0] * k[1]);
-            assert_true(fabs((double)*element(&step.out[0], n, at) - want) <= 1e-6);
-        }
-    check_plain(step);
-    kit_end();
-}
-
-static void pools_of_any_window_are_right(void **state) {
-    (void)state;
-    const int64_t windows[][6] = {{2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {1, 4, 1, 3, 0, 2},
-                                  {9, 7, 1, 1, 0, 0}, {3, 2, 4, 5, 1, 1}, {5, 5, 1, 2, 2, 2}};
-    const int64_t columns[] = {7, 8, 17, 31, 32, 33, 35, 66};
-    for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++)
-        for (int64_t samples = 1, at = (int64_t)i; samples <= 33; samples += samples < 5 ? 1 : 14) {
-            const int64_t *w = windows[i];
-            nacre_word attrs[NACRE_MAX_ATTRS] = {[NACRE_POOL_KERNEL] = nacre_pair(w[0], w[1]),
-                                                 [NACRE_POOL_STRIDE] = nacre_pair(w[2], w[3]),
-                                                 [NACRE_POOL_PADDING] = nacre_pair(w[4], w[5])};
-            check_pool(&nacre_op_max_pool2d, samples, columns[at % 8], attrs);
-            check_pool(&nacre_op_avg_pool2d, samples, columns[at++ % 8], attrs);
-        }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         KIT_TEST(convolutions_of_any_number_of_channels_are_right),
@@ -386,7 +283,6 @@ int main(void) {
         KIT_TEST(dilated_and_grouped_convolutions_are_right),
         KIT_TEST(weight_gradients_have_the_same_bits_at_every_level),
         KIT_TEST(a_window_may_be_as_large_as_its_image),
-        KIT_TEST(pools_of_any_window_are_right),
         KIT_TEST(samples_go_into_lanes_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

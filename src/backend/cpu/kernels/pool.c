@@ -6,6 +6,7 @@
 /* The part of a window that lies inside: rows and columns [first, end) of x. */
 typedef struct window {
     int64_t first_row, end_row, first_column, end_column;
+    bool only; /* no other window has these pixels */
 } window;
 
 INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -15,83 +16,146 @@ INLINE window window_at(const nacre_pool *p, int64_t row, int64_t column) {
     const int64_t top = row * p->stride[0] - p->padding[0];
     const int64_t left = column * p->stride[1] - p->padding[1];
     return (window){larger(0, top), smaller(p->rows, top + p->kernel[0]), larger(0, left),
-                    smaller(p->columns, left + p->kernel[1])};
+                    smaller(p->columns, left + p->kernel[1]), false};
 }
 
-/* For each output pixel (its number: i) and vector of its lanes (at: first lane), its window w. */
-#define EACH_WINDOW(p)                                                                             \
-    for (int64_t row = 0, i = 0; row < (p)->out_rows; row++)                                       \
-        for (int64_t column = 0; column < (p)->out_columns; column++, i++)                         \
-            for (int at = 0; at < NACRE_LANES; at += LANES)
-#define EACH_TAP(w, from, p)                                                                       \
-    for (int64_t r = (w).first_row; r < (w).end_row; r++)                                          \
-        for (int64_t from = (r * (p)->columns + (w).first_column) * NACRE_LANES + at,              \
-                     end = (r * (p)->columns + (w).end_column) * NACRE_LANES;                      \
-             from < end; from += NACRE_LANES)
+/* Two by two side by side, the usual windows, whose loops are unrolled. */
+INLINE bool by_two(const nacre_pool *p) {
+    bool two = true;
+    for (int i = 0; i < 2; i++)
+        two = two && p->kernel[i] == 2 && p->stride[i] == 2 && p->padding[i] == 0;
+    return two;
+}
 
-INLINE vec most(const nacre_pool *p, const window w, int at, const float *x) {
+INLINE window window_of_two(int64_t row, int64_t column) {
+    return (window){2 * row, 2 * row + 2, 2 * column, 2 * column + 2, true};
+}
+
+/* What a kernel reads and writes: x, z and dx are planes of pixels that go in, y and dy of those that come out. */
+typedef struct planes {
+    const float *x, *z, *dy;
+    float *y, *dx;
+} planes;
+
+/* Of one window and one vector of lanes, from `lane` on; out: of y and dy, where these lanes are. */
+typedef void on_window(const nacre_pool *p, const planes *a, window w, int lane, int64_t out);
+
+INLINE void walk(on_window *act, const bool two, const nacre_pool *p, const planes *a) {
+    int64_t out = 0;
+    for (int64_t row = 0; row < p->out_rows; row++) {
+        for (int64_t column = 0; column < p->out_columns; column++, out += NACRE_LANES) {
+            const window w = two ? window_of_two(row, column) : window_at(p, row, column);
+            for (int lane = 0; lane < NACRE_LANES; lane += LANES) act(p, a, w, lane, out + lane);
+        }
+    }
+}
+
+/* Only ever called with a constant function, which becomes part of the loops. */
+INLINE void for_each_window(on_window *act, const nacre_pool *p, const planes *a) {
+    if (by_two(p))
+        walk(act, true, p, a);
+    else
+        walk(act, false, p, a);
+}
+
+/* Where these lanes of the pixel in row r and column c are. */
+INLINE int64_t tap_at(const nacre_pool *p, int64_t r, int64_t c, int lane) {
+    return (r * p->columns + c) * NACRE_LANES + lane;
+}
+
+INLINE vec most(const nacre_pool *p, const window w, int lane, const float *x) {
     vec m = vec_set(-INFINITY);
-    EACH_TAP(w, from, p) m = vec_maximum(m, vec_load(x + from));
+    for (int64_t r = w.first_row; r < w.end_row; r++)
+        for (int64_t c = w.first_column; c < w.end_column; c++)
+            m = vec_maximum(m, vec_load(x + tap_at(p, r, c, lane)));
     return m;
 }
 
 /* Is x the window's maximum m, which is NaN if any of them is? */
 INLINE mask is_most(vec x, vec m) { return mask_or(vec_equal(x, m), vec_is_nan(x)); }
 
-static void max(const nacre_pool *p, const float *x, float *y) {
-    EACH_WINDOW(p)
-    vec_store(y + i * NACRE_LANES + at, most(p, window_at(p, row, column), at, x));
+INLINE void max_of(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
+    vec_store(a->y + out, most(p, w, lane, a->x));
+}
+
+/* What has one addend alone has the bits of a sum that began at 0: -0 becomes 0. */
+INLINE void add_to(const bool only, float *dx, vec addend) {
+    vec_store(dx, vec_add(only ? vec_zero() : vec_load(dx), addend));
 }
 
 /* dy goes to the first maximum: what is left of it after a hit is 0. */
-static void max_backward(const nacre_pool *p, const float *x, const float *dy, float *dx) {
-    memset(dx, 0, (size_t)(p->rows * p->columns * NACRE_LANES) * sizeof *dx);
-    EACH_WINDOW(p) {
-        const window w = window_at(p, row, column);
-        const vec m = most(p, w, at, x);
-        vec left = vec_load(dy + i * NACRE_LANES + at);
-        EACH_TAP(w, from, p) {
-            const mask hit = is_most(vec_load(x + from), m);
-            vec_store(dx + from, vec_add(vec_load(dx + from), vec_select(hit, left, vec_zero())));
+INLINE void max_back(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
+    const vec m = most(p, w, lane, a->x);
+    vec left = vec_load(a->dy + out);
+    for (int64_t r = w.first_row; r < w.end_row; r++)
+        for (int64_t c = w.first_column; c < w.end_column; c++) {
+            const int64_t tap = tap_at(p, r, c, lane);
+            const mask hit = is_most(vec_load(a->x + tap), m);
+            add_to(w.only, a->dx + tap, vec_select(hit, left, vec_zero()));
             left = vec_select(hit, vec_zero(), left);
         }
-    }
 }
 
-static void max_pick(const nacre_pool *p, const float *x, const float *z, float *out) {
-    EACH_WINDOW(p) {
-        const window w = window_at(p, row, column);
-        const vec m = most(p, w, at, x);
-        vec picked = vec_zero(), wanted = vec_set(1.0f);
-        EACH_TAP(w, from, p) {
-            const mask hit = is_most(vec_load(x + from), m);
+INLINE void max_pick_of(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
+    const vec m = most(p, w, lane, a->x);
+    vec picked = vec_zero(), wanted = vec_set(1.0f);
+    for (int64_t r = w.first_row; r < w.end_row; r++)
+        for (int64_t c = w.first_column; c < w.end_column; c++) {
+            const int64_t tap = tap_at(p, r, c, lane);
+            const mask hit = is_most(vec_load(a->x + tap), m);
             const vec first = vec_select(hit, wanted, vec_zero());
-            picked = vec_select(vec_less(vec_zero(), first), vec_load(z + from), picked);
+            picked = vec_select(vec_less(vec_zero(), first), vec_load(a->z + tap), picked);
             wanted = vec_select(hit, vec_zero(), wanted);
         }
-        vec_store(out + i * NACRE_LANES + at, picked);
-    }
+    vec_store(a->y + out, picked);
 }
 
 /* The padding counts: the sum is divided by the whole window. */
+INLINE vec share_of(const nacre_pool *p, vec sum) {
+    return vec_div(sum, vec_set((float)(p->kernel[0] * p->kernel[1])));
+}
+
+INLINE void average_of(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
+    vec sum = vec_zero();
+    for (int64_t r = w.first_row; r < w.end_row; r++)
+        for (int64_t c = w.first_column; c < w.end_column; c++)
+            sum = vec_add(sum, vec_load(a->x + tap_at(p, r, c, lane)));
+    vec_store(a->y + out, share_of(p, sum));
+}
+
+INLINE void average_back(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
+    const vec part = share_of(p, vec_load(a->dy + out));
+    for (int64_t r = w.first_row; r < w.end_row; r++)
+        for (int64_t c = w.first_column; c < w.end_column; c++)
+            add_to(w.only, a->dx + tap_at(p, r, c, lane), part);
+}
+
+/* Pixels that no window has, or more than one. */
+static void clear(const nacre_pool *p, float *dx) {
+    if (by_two(p) && 2 * p->out_rows == p->rows && 2 * p->out_columns == p->columns) return;
+    memset(dx, 0, (size_t)(p->rows * p->columns * NACRE_LANES) * sizeof *dx);
+}
+
+static void max(const nacre_pool *p, const float *x, float *y) {
+    for_each_window(max_of, p, &(planes){.x = x, .y = y});
+}
+
+static void max_backward(const nacre_pool *p, const float *x, const float *dy, float *dx) {
+    clear(p, dx);
+    for_each_window(max_back, p, &(planes){.x = x, .dy = dy, .dx = dx});
+}
+
+static void max_pick(const nacre_pool *p, const float *x, const float *z, float *out) {
+    for_each_window(max_pick_of, p, &(planes){.x = x, .z = z, .y = out});
+}
+
 static void average(const nacre_pool *p, const float *x, float *y) {
-    const vec share = vec_set((float)(p->kernel[0] * p->kernel[1]));
-    EACH_WINDOW(p) {
-        const window w = window_at(p, row, column);
-        vec sum = vec_zero();
-        EACH_TAP(w, from, p) sum = vec_add(sum, vec_load(x + from));
-        vec_store(y + i * NACRE_LANES + at, vec_div(sum, share));
-    }
+    for_each_window(average_of, p, &(planes){.x = x, .y = y});
 }
 
 static void average_backward(const nacre_pool *p, const float *dy, float *dx) {
-    const vec share = vec_set((float)(p->kernel[0] * p->kernel[1]));
-    memset(dx, 0, (size_t)(p->rows * p->columns * NACRE_LANES) * sizeof *dx);
-    EACH_WINDOW(p) {
-        const window w = window_at(p, row, column);
-        const vec part = vec_div(vec_load(dy + i * NACRE_LANES + at), share);
-        EACH_TAP(w, from, p) vec_store(dx + from, vec_add(vec_load(dx + from), part));
-    }
+    clear(p, dx);
+    for_each_window(average_back, p, &(planes){.dy = dy, .dx = dx});
 }
 
 /* ---- a sample alone ---- */

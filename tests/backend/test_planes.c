@@ -1,0 +1,204 @@
+/* Pools, batch norm and their gradients over laned planes, with guarded memory and lanes that stand for no sample. */
+#include "backend/laned.h"
+
+#include "ops/reference.h"
+
+/* ---- pools ---- */
+
+/* A pool of images with nine rows, forward or back. */
+typedef struct pooling {
+    int64_t samples, columns;
+    nacre_word attrs[NACRE_MAX_ATTRS];
+} pooling;
+
+enum { ROWS = 9, CHANNELS = 3 };
+
+static nacre_shape pooled(const pooling *g) {
+    int64_t out[2], in[] = {ROWS, g->columns};
+    for (int i = 0; i < 2; i++) {
+        int64_t part[3];
+        const int which[] = {NACRE_POOL_KERNEL, NACRE_POOL_STRIDE, NACRE_POOL_PADDING};
+        for (int a = 0; a < 3; a++) {
+            const nacre_word word = g->attrs[which[a]];
+            part[a] = i ? nacre_pair_second(word) : nacre_pair_first(word);
+        }
+        out[i] = (in[i] + 2 * part[2] - part[0]) / part[1] + 1;
+    }
+    return NACRE_SHAPE(g->samples, CHANNELS, out[0], out[1]);
+}
+
+/* The op's own definition, of plain copies. */
+static nacre_array defined(const nacre_plan_op *step) {
+    nacre_call call = {.attrs = step->attrs, .inputs = step->inputs, .outputs = 1};
+    for (int i = 0; i < step->inputs; i++) call.in[i] = plain_of(&step->in[i]);
+    call.out[0] = kit_array(NACRE_F32, step->out[0].shape);
+    nacre_reference_run(step->op, &call);
+    return call.out[0];
+}
+
+/* first, second: shapes of the inputs; second NULL: there is one. Sums have at most 63 addends below 1. */
+static void check_pool(const nacre_op *op, const pooling *g, const nacre_shape *first,
+                       const nacre_shape *second, const nacre_shape *out) {
+    nacre_plan_op step = kit_step(op, g->attrs);
+    step.inputs = second ? 2 : 1;
+    step.outputs = 1;
+    step.in[0] = laned_random(*first);
+    if (second) step.in[1] = laned_random(*second);
+    step.out[0] = laned_array(*out);
+    kit_run(&step);
+    nacre_array want = defined(&step);
+    const int64_t count = nacre_shape_numel(out) / g->samples;
+    for (int64_t n = 0; n < g->samples; n++)
+        for (int64_t i = 0; i < count; i++) {
+            double error = fabs((double)*element(&step.out[0], n, i) - *element(&want, n, i));
+            if (!(error <= 4e-6))
+                fail_msg("%s: sample %d, element %d is off by %g; %d columns", op->name, (int)n,
+                         (int)i, error, (int)g->columns);
+        }
+    if (!second) check_plain(step);
+    kit_end();
+}
+
+static void pools_of_any_window_are_right(void **state) {
+    (void)state;
+    const int64_t windows[][6] = {{2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {1, 4, 1, 3, 0, 2},
+                                  {9, 7, 1, 1, 0, 0}, {3, 2, 4, 5, 1, 1}, {5, 5, 1, 2, 2, 2},
+                                  {3, 3, 3, 3, 0, 0}, {2, 2, 2, 2, 1, 1}};
+    const int64_t columns[] = {7, 8, 17, 31, 32, 33, 35, 66};
+    for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++)
+        for (int64_t samples = 1, at = (int64_t)i; samples <= 33; samples += samples < 5 ? 1 : 14) {
+            const int64_t *w = windows[i];
+            pooling g = {.samples = samples,
+                         .columns = columns[at++ % 8],
+                         .attrs = {[NACRE_POOL_KERNEL] = nacre_pair(w[0], w[1]),
+                                   [NACRE_POOL_STRIDE] = nacre_pair(w[2], w[3]),
+                                   [NACRE_POOL_PADDING] = nacre_pair(w[4], w[5])}};
+            const nacre_shape x = NACRE_SHAPE(samples, CHANNELS, ROWS, g.columns), y = pooled(&g);
+            check_pool(&nacre_op_max_pool2d, &g, &x, NULL, &y);
+            check_pool(&nacre_op_avg_pool2d, &g, &x, NULL, &y);
+            check_pool(&nacre_op_max_pool2d_backward, &g, &x, &y, &x);
+            check_pool(&nacre_op_max_pool2d_pick, &g, &x, &x, &y);
+            g.attrs[NACRE_POOL_SIZE] = nacre_pair(ROWS, g.columns);
+            check_pool(&nacre_op_avg_pool2d_backward, &g, &y, NULL, &x);
+        }
+}
+
+/* The plane's whole extent in windows of two, so that nothing is cleared before. */
+static void windows_of_two_write_every_pixel_once(void **state) {
+    (void)state;
+    const nacre_word two = nacre_pair(2, 2);
+    nacre_word attrs[NACRE_MAX_ATTRS] = {
+        [NACRE_POOL_KERNEL] = two, [NACRE_POOL_STRIDE] = two, [NACRE_POOL_SIZE] = nacre_pair(6, 4)};
+    nacre_plan_op step = kit_step(&nacre_op_max_pool2d_backward, attrs);
+    step.inputs = 2;
+    step.outputs = 1;
+    step.in[0] = laned_random(NACRE_SHAPE(17, 2, 6, 4));
+    step.in[1] = laned_random(NACRE_SHAPE(17, 2, 3, 2));
+    for (int64_t n = 0; n < 17; n++) { /* ties go to the first, -0 becomes 0 */
+        *element(&step.in[0], n, 0) = *element(&step.in[0], n, 1) = 2;
+        *element(&step.in[1], n, 0) = -0.0f;
+    }
+    step.out[0] = laned_array(NACRE_SHAPE(17, 2, 6, 4));
+    kit_run(&step);
+    nacre_array want = defined(&step), got = plain_of(&step.out[0]);
+    assert_memory_equal(got.data, want.data, sizeof(float) * 17 * 2 * 6 * 4);
+    assert_false(signbit(*element(&step.out[0], 3, 0)));
+    kit_end();
+}
+
+/* ---- batch norm ---- */
+
+typedef struct moments {
+    double mean, var;
+} moments;
+
+static moments moments_of(const nacre_array *x, int64_t samples, int64_t channel, int64_t pixels) {
+    moments m = {0, 0};
+    const double count = (double)(samples * pixels);
+    for (int64_t i = 0; i < samples * pixels; i++)
+        m.mean += (double)*element(x, i / pixels, channel * pixels + i % pixels) / count;
+    for (int64_t i = 0; i < samples * pixels; i++) {
+        const double d = *element(x, i / pixels, channel * pixels + i % pixels) - m.mean;
+        m.var += d * d / count;
+    }
+    return m;
+}
+
+static void assert_near(double got, double want, double scale, const char *what, int64_t samples,
+                        int64_t pixels) {
+    if (!(fabs(got - want) <= 2e-6 * (scale + fabs(want))))
+        fail_msg("%s is %g, not %g: %d samples of %d pixels", what, got, want, (int)samples,
+                 (int)pixels);
+}
+
+static void check_norm(int64_t samples, int64_t pixels) {
+    enum { C = 3 };
+    const double epsilon = 0.01;
+    const nacre_shape shape = NACRE_SHAPE(samples, C, 1, pixels), channels = NACRE_SHAPE(C);
+    nacre_word attrs[NACRE_MAX_ATTRS] = {[NACRE_BATCH_NORM_EPSILON] = {.f = epsilon}};
+    nacre_plan_op step = kit_step(&nacre_op_batch_norm, attrs);
+    step.inputs = step.outputs = 3;
+    nacre_array x = step.in[0] = laned_random(shape);
+    nacre_array weight = step.in[1] = kit_random_f32(channels);
+    nacre_array bias = step.in[2] = kit_random_f32(channels);
+    nacre_array y = step.out[0] = laned_array(shape);
+    nacre_array mean = step.out[1] = kit_array(NACRE_F32, channels);
+    nacre_array var = step.out[2] = kit_array(NACRE_F32, channels);
+    kit_run(&step);
+
+    step = kit_step(&nacre_op_batch_norm_backward, attrs);
+    step.inputs = 5;
+    step.outputs = 3;
+    step.in[0] = x, step.in[1] = weight, step.in[2] = mean, step.in[3] = var;
+    nacre_array dy = step.in[4] = laned_random(shape);
+    nacre_array dx = step.out[0] = laned_array(shape);
+    nacre_array dweight = step.out[1] = kit_array(NACRE_F32, channels);
+    nacre_array dbias = step.out[2] = kit_array(NACRE_F32, channels);
+    kit_run(&step);
+
+    for (int64_t c = 0; c < C; c++) {
+        const moments m = moments_of(&x, samples, c, pixels);
+        const double r = 1 / sqrt(m.var + epsilon), n = (double)(samples * pixels);
+        const double w = ((float *)weight.data)[c];
+        double s = 0, t = 0;
+        assert_near(((float *)mean.data)[c], m.mean, 1, "mean", samples, pixels);
+        assert_near(((float *)var.data)[c], m.var, 1, "var", samples, pixels);
+        for (int64_t i = 0; i < samples * pixels; i++) {
+            const int64_t at = c * pixels + i % pixels;
+            const double d = *element(&x, i / pixels, at) - m.mean,
+                         g = *element(&dy, i / pixels, at);
+            s += g, t += g * d;
+            assert_near(*element(&y, i / pixels, at), d * r * w + ((float *)bias.data)[c], r, "y",
+                        samples, pixels);
+        }
+        /* Sums of up to n numbers below 1. */
+        assert_near(((float *)dbias.data)[c], s, sqrt(n), "dbias", samples, pixels);
+        assert_near(((float *)dweight.data)[c], r * t, r * sqrt(n), "dweight", samples, pixels);
+        for (int64_t i = 0; i < samples * pixels; i++) {
+            const int64_t at = c * pixels + i % pixels;
+            const double d = *element(&x, i / pixels, at) - m.mean,
+                         g = *element(&dy, i / pixels, at);
+            const double want = w * r * (g - s / n - d * r * r * t / n);
+            assert_near(*element(&dx, i / pixels, at), want, r * (1 + r * r), "dx", samples,
+                        pixels);
+        }
+    }
+    kit_end();
+}
+
+static void batch_norm_is_right_at_every_edge(void **state) {
+    (void)state;
+    for (int64_t samples = 1; samples <= 33; samples += samples < 3 ? 1 : 5)
+        for (int64_t pixels = 1; pixels <= 33; pixels += pixels < 9 ? 1 : 4)
+            check_norm(samples, pixels);
+    check_norm(40, 300);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        KIT_TEST(pools_of_any_window_are_right),
+        KIT_TEST(windows_of_two_write_every_pixel_once),
+        KIT_TEST(batch_norm_is_right_at_every_edge),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
