@@ -6,9 +6,11 @@
 
 /* Accumulators, one pixel of each column and one broadcast weight fill the registers. */
 #if NACRE_LEVEL_AVX512 || NACRE_LEVEL_NEON
+#define VECTOR_REGISTERS 32
 #define REGISTERS 28
 #define MOST_OUTS 8 /* NACRE_CONV_OUTS, for the preprocessor */
 #else
+#define VECTOR_REGISTERS 16
 #define REGISTERS 13
 #define MOST_OUTS 4
 #endif
@@ -296,42 +298,53 @@ INLINE void products(const int outs, const int taps, const nacre_conv_products *
         EACH (o, outs) vec_store(acc + p->slot[t] + o * NACRE_LANES, sum[t][o]);
 }
 
-#define PRODUCT_CASE(outs, taps)                                                                   \
+/* Do the registers hold a vector for each sum, those of all channels or of all taps, and one that passes through? */
+#define FITS(outs, taps)                                                                           \
+    ((outs) <= MOST_OUTS &&                                                                        \
+     ((outs) * ((taps) + 1) < VECTOR_REGISTERS || ((outs) + 1) * (taps) < VECTOR_REGISTERS))
+/* The most channels beside so many taps: as many numbers fit as the largest that does. */
+#define OUTS_BESIDE(taps)                                                                          \
+    (FITS(1, taps) + FITS(2, taps) + FITS(3, taps) + FITS(4, taps) + FITS(5, taps) +               \
+     FITS(6, taps) + FITS(7, taps) + FITS(8, taps))
+
+#define PRODUCT_CASE(outs)                                                                         \
     case outs:                                                                                     \
-        products(outs, taps, p, dy, x, acc);                                                       \
+        if (FITS(outs, taps)) products(outs, taps, p, dy, x, acc);                                 \
         break;
-/* The most channels beside so many taps: outs taps + the smaller of them + 1 registers. */
-#if MOST_OUTS == 8
-#define OUTS_BESIDE                                                                                \
-    { 8, 8, 8, 6, 5, 4, 3, 3, 3 }
-#define CASES_7(taps) PRODUCT_CASE(1, taps) PRODUCT_CASE(2, taps) PRODUCT_CASE(3, taps)
-#define CASES_6(taps) CASES_7(taps) PRODUCT_CASE(4, taps)
-#define CASES_5(taps) CASES_6(taps) PRODUCT_CASE(5, taps)
-#define CASES_4(taps) CASES_5(taps) PRODUCT_CASE(6, taps)
-#define CASES_3(taps) CASES_4(taps) PRODUCT_CASE(7, taps) PRODUCT_CASE(8, taps)
-#else
-#define OUTS_BESIDE                                                                                \
-    { 4, 4, 4, 3, 2, 2, 1, 1, 1 }
-#define CASES_7(taps) PRODUCT_CASE(1, taps)
-#define CASES_6(taps) CASES_7(taps) PRODUCT_CASE(2, taps)
-#define CASES_5(taps) CASES_6(taps)
-#define CASES_4(taps) CASES_5(taps) PRODUCT_CASE(3, taps)
-#define CASES_3(taps) CASES_4(taps) PRODUCT_CASE(4, taps)
+
+/* Only ever called with a constant for `taps`. */
+INLINE void products_beside(const int taps, int outs, const nacre_conv_products *p, const float *dy,
+                            const float *x, float *acc) {
+    switch (outs) {
+        PRODUCT_CASE(1)
+        PRODUCT_CASE(2)
+        PRODUCT_CASE(3)
+        PRODUCT_CASE(4)
+#if MOST_OUTS > 4
+        PRODUCT_CASE(5)
+        PRODUCT_CASE(6)
+        PRODUCT_CASE(7)
+        PRODUCT_CASE(8)
 #endif
-#define PRODUCTS(name, cases, taps)                                                                \
+    default:
+        break;
+    }
+}
+
+#define PRODUCTS(name, taps)                                                                       \
     static void name(int outs, const nacre_conv_products *p, const float *dy, const float *x,      \
                      float *acc) {                                                                 \
-        switch (outs) { cases(taps) default : break; }                                             \
+        products_beside(taps, outs, p, dy, x, acc);                                                \
     }
-PRODUCTS(products_1, CASES_3, 1)
-PRODUCTS(products_2, CASES_3, 2)
-PRODUCTS(products_3, CASES_3, 3)
-PRODUCTS(products_4, CASES_4, 4)
-PRODUCTS(products_5, CASES_5, 5)
-PRODUCTS(products_6, CASES_6, 6)
-PRODUCTS(products_7, CASES_7, 7)
-PRODUCTS(products_8, CASES_7, 8)
-PRODUCTS(products_9, CASES_7, 9)
+PRODUCTS(products_1, 1)
+PRODUCTS(products_2, 2)
+PRODUCTS(products_3, 3)
+PRODUCTS(products_4, 4)
+PRODUCTS(products_5, 5)
+PRODUCTS(products_6, 6)
+PRODUCTS(products_7, 7)
+PRODUCTS(products_8, 8)
+PRODUCTS(products_9, 9)
 
 static void sum_products(const nacre_conv_products *p, int outs, int taps, const float *dy,
                          const float *x, float *acc) {
@@ -408,7 +421,8 @@ static void unlane(int64_t pixels, int samples, const float *x, float *out, int6
 
 const nacre_conv_kernels NACRE_AT_LEVEL(nacre_conv_kernels) = {
     .outs = MOST_OUTS,
-    .outs_beside = OUTS_BESIDE,
+    .outs_beside = {OUTS_BESIDE(1), OUTS_BESIDE(2), OUTS_BESIDE(3), OUTS_BESIDE(4), OUTS_BESIDE(5),
+                    OUTS_BESIDE(6), OUTS_BESIDE(7), OUTS_BESIDE(8), OUTS_BESIDE(9)},
     .sum = sum,
     .sum_channels = sum_channels,
     .sum_columns = sum_columns,
