@@ -1,5 +1,5 @@
 /* Matrix products: every edge of the tiles, the bit contract, strides, epilogues. */
-#include "backend/kit.h"
+#include "backend/products.h"
 
 enum { CHUNK = 512 };
 
@@ -20,12 +20,8 @@ static float expected(const nacre_array *a, const nacre_array *b, int64_t i, int
 
 static nacre_array multiply(nacre_array a, nacre_array b) {
     nacre_shape shape = {.ndim = 2, .dims = {a.shape.dims[0], b.shape.dims[1]}};
-    nacre_plan_op step = kit_step(&nacre_op_matmul, NULL);
-    step.inputs = 2;
-    step.outputs = 1;
-    step.in[0] = a;
-    step.in[1] = b;
-    step.out[0] = kit_array(NACRE_F32, shape);
+    nacre_plan_op step = product_step(a, b, shape);
+    product_outputs(&step);
     kit_run(&step);
     return step.out[0];
 }
@@ -53,13 +49,9 @@ static void check_kept(const nacre_array *a, const nacre_array *b, const nacre_a
     assert_non_null(storage);
     memcpy(storage->data, b->data, bytes);
     for (int run = 0; run < 3; run++) {
-        nacre_plan_op step = kit_step(&nacre_op_matmul, NULL);
-        step.inputs = 2;
-        step.outputs = 1;
-        step.in[0] = *a;
-        step.in[1] = *b;
+        nacre_plan_op step = product_step(*a, *b, out->shape);
+        product_outputs(&step);
         step.in[1].data = storage->data;
-        step.out[0] = kit_array(NACRE_F32, out->shape);
         step.constant = NACRE_READS_IN(1);
         assert_true(nacre_backend_cpu.prepare(&step));
         if (step.keeps) step.keeper = storage;
@@ -225,14 +217,11 @@ static void batches_broadcast(void **state) {
     for (int kind = 0; kind < 4; kind++) {
         nacre_shape shape_a = kind & 1 ? NACRE_SHAPE(5, 1, 4, 9) : NACRE_SHAPE(5, 3, 4, 9);
         nacre_shape shape_b = kind & 2 ? NACRE_SHAPE(9, 6) : NACRE_SHAPE(3, 9, 6);
-        nacre_plan_op step = kit_step(&nacre_op_matmul, NULL);
-        step.inputs = 2;
-        step.outputs = 1;
-        step.in[0] = kit_random_f32(shape_a);
-        step.in[1] = kit_random_f32(shape_b);
-        if (kind == 3) shape_a.dims[1] = 1;
         bool three = !(kind & 1) || !(kind & 2);
-        step.out[0] = kit_array(NACRE_F32, NACRE_SHAPE(5, three ? 3 : 1, 4, 6));
+        nacre_plan_op step = product_step(kit_random_f32(shape_a), kit_random_f32(shape_b),
+                                          NACRE_SHAPE(5, three ? 3 : 1, 4, 6));
+        if (kind == 3) shape_a.dims[1] = 1;
+        product_outputs(&step);
         kit_run(&step);
         const float *out = step.out[0].data;
         for (int64_t i = 0; i < (three ? 15 : 5); i++) {
@@ -251,12 +240,10 @@ static void batches_broadcast(void **state) {
 
 static void many_batches_pass_through_limited_scratch(void **state) {
     (void)state;
-    nacre_plan_op step = kit_step(&nacre_op_matmul, NULL);
-    step.inputs = 2;
-    step.outputs = 1;
-    step.in[0] = kit_random_f32(NACRE_SHAPE(40, 6, 200));
-    step.in[1] = kit_transposed(kit_random_f32(NACRE_SHAPE(40, 200, 200)));
-    step.out[0] = kit_array(NACRE_F32, NACRE_SHAPE(40, 6, 200));
+    nacre_array b_rows = kit_transposed(kit_random_f32(NACRE_SHAPE(40, 200, 200)));
+    nacre_plan_op step =
+        product_step(kit_random_f32(NACRE_SHAPE(40, 6, 200)), b_rows, NACRE_SHAPE(40, 6, 200));
+    product_outputs(&step);
     kit_run(&step);
     for (int64_t i = 0; i < 40; i += 13) {
         nacre_array a = {.shape = NACRE_SHAPE(6, 200), .strides = {200, 1}}, b = a, c = a;
@@ -293,13 +280,8 @@ static void one_output_per_row_is_a_sum_of_16_lanes(void **state) {
 /* ---- linear and epilogues ---- */
 
 static nacre_plan_op linear_step(int64_t rows, int64_t in, int64_t out, bool bias) {
-    nacre_plan_op step = kit_step(&nacre_op_linear, NULL);
-    step.inputs = bias ? 3 : 2;
-    step.outputs = 1;
-    step.in[0] = kit_random_f32(NACRE_SHAPE(rows, in));
-    step.in[1] = kit_random_f32(NACRE_SHAPE(out, in));
-    if (bias) step.in[2] = kit_random_f32(NACRE_SHAPE(out));
-    step.out[0] = kit_array(NACRE_F32, NACRE_SHAPE(rows, out));
+    nacre_plan_op step = product_linear(rows, in, out, bias);
+    product_outputs(&step);
     return step;
 }
 
@@ -341,24 +323,20 @@ static void bias_and_relu_fuse_without_changing_bits(void **state) {
                                              epilogue_sizes[i][2], own_bias);
             nacre_array bias = kit_random_f32(NACRE_SHAPE(epilogue_sizes[i][2]));
             nacre_shape shape = step.out[0].shape;
-            nacre_program program = {.inputs = own_bias ? 1 : 2, .outputs = 1};
-            if (!own_bias)
-                program.code[program.codes++] =
-                    (nacre_instruction){.op = &nacre_op_add, .argument = {1, 0}};
-            int value = own_bias ? 0 : 2;
-            program.code[program.codes++] =
-                (nacre_instruction){.op = &nacre_op_relu, .argument = {value}};
-            program.result[0] = program.inputs + program.codes - 1;
+            nacre_program program = program_relu();
+            if (!own_bias) {
+                program = (nacre_program){.inputs = 2, .codes = 2, .outputs = 1, .result = {3}};
+                program.code[0] = (nacre_instruction){.op = &nacre_op_add, .argument = {1, 0}};
+                program.code[1] = (nacre_instruction){.op = &nacre_op_relu, .argument = {2}};
+            }
             kit_run(&step);
             nacre_array plain = step.out[0];
             nacre_array none = {0};
             if (!own_bias) plain = apply(&nacre_op_add, plain, bias, shape);
             plain = apply(&nacre_op_relu, plain, none, shape);
 
-            step.program = &program;
-            step.own = step.inputs;
-            if (!own_bias) step.in[step.inputs++] = kit_broadcast(bias, shape);
-            step.out[0] = kit_array(NACRE_F32, shape);
+            product_then(&step, &program, &bias);
+            product_outputs(&step);
             kit_run(&step);
             assert_true(kit_same_bits(step.out[0].data, plain.data,
                                       (size_t)nacre_shape_numel(&shape) * sizeof(float)));
@@ -375,16 +353,9 @@ static void relu_backward_masks_in_place(void **state) {
         nacre_array a = kit_random_f32(NACRE_SHAPE(m, k)), b = kit_random_f32(NACRE_SHAPE(k, n));
         nacre_array y = kit_random_f32(shape);
         nacre_array want = apply(&nacre_op_relu_backward, y, multiply(a, b), shape);
-        nacre_program program = {.inputs = 2, .codes = 1, .outputs = 1, .result = {2}};
-        program.code[0] = (nacre_instruction){.op = &nacre_op_relu_backward, .argument = {1, 0}};
-        nacre_plan_op step = kit_step(&nacre_op_matmul, NULL);
-        step.inputs = 3;
-        step.outputs = 1;
-        step.own = 2;
-        step.program = &program;
-        step.in[0] = a;
-        step.in[1] = b;
-        step.in[2] = y;
+        const nacre_program mask = program_mask();
+        nacre_plan_op step = product_step(a, b, shape);
+        product_then(&step, &mask, &y);
         step.out[0] = y; /* takes the memory of the mask */
         kit_run(&step);
         assert_true(
@@ -393,7 +364,6 @@ static void relu_backward_masks_in_place(void **state) {
     }
 }
 
-/* r = exp(-(product * column + row)), product kept too. */
 /* One op after the product, alone or beside it, its second argument before, behind or overwritten by the result. */
 static void check_one_op(const int64_t *size, const nacre_op *op, bool beside, bool second,
                          int first, bool relu) {
@@ -412,14 +382,11 @@ static void check_one_op(const int64_t *size, const nacre_op *op, bool beside, b
     program.code[1] = (nacre_instruction){.op = &nacre_op_relu, .argument = {2}};
     program.result[beside] = program.inputs + relu;
     for (int over = 0; over <= second; over++) {
-        step.program = &program;
-        step.own = 3;
-        step.inputs = 3 + second;
-        step.in[3] = kit_array(NACRE_F32, shape);
-        memcpy(step.in[3].data, other.data, bytes);
-        step.outputs = program.outputs;
-        for (int i = 0; i < step.outputs; i++)
-            step.out[i] = over && i == 0 ? step.in[3] : kit_array(NACRE_F32, shape);
+        nacre_array copy = kit_array(NACRE_F32, shape);
+        memcpy(copy.data, other.data, bytes);
+        product_then(&step, &program, &copy);
+        product_outputs(&step);
+        if (over) step.out[0] = copy;
         kit_run(&step);
         assert_true(kit_same_bits(step.out[beside].data, want.data, bytes));
         if (beside) assert_true(kit_same_bits(step.out[0].data, sums.data, bytes));
@@ -442,6 +409,7 @@ static void one_op_after_a_product_has_its_bits(void **state) {
     }
 }
 
+/* exp(-(product * column + row)) * scale, the product kept too. */
 static void a_general_epilogue_has_the_bits_of_its_ops(void **state) {
     (void)state;
     for (size_t i = 0; i < 6; i++) {
@@ -463,15 +431,8 @@ static void a_general_epilogue_has_the_bits_of_its_ops(void **state) {
         program.code[2] = (nacre_instruction){.op = &nacre_op_neg, .argument = {5}};
         program.code[3] = (nacre_instruction){.op = &nacre_op_exp, .argument = {6}};
         program.code[4] = (nacre_instruction){.op = &nacre_op_mul, .argument = {7, 3}};
-        step.program = &program;
-        step.own = 3;
-        step.inputs = 6;
-        step.in[3] = kit_broadcast(column, shape);
-        step.in[4] = kit_broadcast(row, shape);
-        step.in[5] = kit_broadcast(scale, shape);
-        step.outputs = 2;
-        step.out[0] = kit_array(NACRE_F32, shape);
-        step.out[1] = kit_array(NACRE_F32, shape);
+        product_then(&step, &program, (nacre_array[]){column, row, scale});
+        product_outputs(&step);
         kit_run(&step);
         size_t bytes = (size_t)nacre_shape_numel(&shape) * sizeof(float);
         assert_true(kit_same_bits(step.out[0].data, product.data, bytes));

@@ -1,5 +1,5 @@
 /* Choices of a tuning table: every one of them has the bits of the rules, whatever the product. */
-#include "backend/kit.h"
+#include "backend/products.h"
 
 #include "backend/cpu/product.h"
 #include "backend/cpu/tuning.h"
@@ -125,23 +125,13 @@ static void compare_choices(nacre_plan_op step) {
     kit_end();
 }
 
-static nacre_plan_op matmul_step(nacre_array a, nacre_array b, nacre_shape out) {
-    nacre_plan_op step = kit_step(&nacre_op_matmul, NULL);
-    step.inputs = 2;
-    step.outputs = 1;
-    step.in[0] = a;
-    step.in[1] = b;
-    step.out[0].shape = out;
-    return step;
-}
-
 /* layout bit 0: a transposed; bit 1: b transposed. */
 static void compare_size(int64_t m, int64_t n, int64_t k, int layout) {
     nacre_array a = layout & 1 ? kit_transposed(kit_random_f32(NACRE_SHAPE(k, m)))
                                : kit_random_f32(NACRE_SHAPE(m, k));
     nacre_array b = layout & 2 ? kit_transposed(kit_random_f32(NACRE_SHAPE(n, k)))
                                : kit_random_f32(NACRE_SHAPE(k, n));
-    compare_choices(matmul_step(a, b, NACRE_SHAPE(m, n)));
+    compare_choices(product_step(a, b, NACRE_SHAPE(m, n)));
 }
 
 static void every_choice_has_equal_bits_at_the_tiles_edges(void **state) {
@@ -173,17 +163,17 @@ static void every_choice_has_equal_bits_with_strides_and_batches(void **state) {
     b.shape = NACRE_SHAPE(20, 40);
     b.strides[0] = 240;
     b.strides[1] = 2;
-    compare_choices(matmul_step(a, b, NACRE_SHAPE(20, 40)));
+    compare_choices(product_step(a, b, NACRE_SHAPE(20, 40)));
     for (int layout = 0; layout < 4; layout++) {
         a = layout & 1 ? kit_transposed(kit_random_f32(NACRE_SHAPE(3, 2, 40, 18)))
                        : kit_random_f32(NACRE_SHAPE(3, 2, 18, 40));
         b = layout & 2 ? kit_transposed(kit_random_f32(NACRE_SHAPE(2, 70, 40)))
                        : kit_random_f32(NACRE_SHAPE(2, 40, 70));
-        compare_choices(matmul_step(a, b, NACRE_SHAPE(3, 2, 18, 70)));
+        compare_choices(product_step(a, b, NACRE_SHAPE(3, 2, 18, 70)));
     }
     a = kit_transposed(kit_random_f32(NACRE_SHAPE(3, 40, 18)));
     b = kit_random_f32(NACRE_SHAPE(40, 70)); /* shared by the batches */
-    compare_choices(matmul_step(a, b, NACRE_SHAPE(3, 18, 70)));
+    compare_choices(product_step(a, b, NACRE_SHAPE(3, 18, 70)));
 }
 
 /* relu(x weight^T + bias); relu_backward(a b, y); exp(product * row), the product kept too. */
@@ -191,39 +181,24 @@ static void every_choice_has_equal_bits_under_epilogues(void **state) {
     (void)state;
     static const int64_t rows[] = {1, 5, 16, 33};
     for (int i = 0; i < 4; i++) {
-        int64_t m = rows[i], k = 90, n = i % 2 ? 130 : 48;
-        nacre_shape shape = NACRE_SHAPE(m, n);
-        nacre_plan_op step = matmul_step(kit_random_f32(NACRE_SHAPE(m, k)),
-                                         kit_random_f32(NACRE_SHAPE(n, k)), shape);
-        nacre_program relu = {.inputs = 1, .codes = 1, .outputs = 1, .result = {1}};
-        relu.code[0] = (nacre_instruction){.op = &nacre_op_relu, .argument = {0}};
-        step.op = &nacre_op_linear;
-        step.in[2] = kit_random_f32(NACRE_SHAPE(n));
-        step.inputs = step.own = 3;
-        step.program = &relu;
+        const int64_t m = rows[i], k = 90, n = i % 2 ? 130 : 48;
+        const nacre_shape shape = NACRE_SHAPE(m, n);
+        nacre_plan_op step = product_linear(m, k, n, true);
+        const nacre_program relu = program_relu(), mask = program_mask();
+        product_then(&step, &relu, NULL);
         compare_choices(step);
 
-        step = matmul_step(kit_random_f32(NACRE_SHAPE(m, k)), kit_random_f32(NACRE_SHAPE(k, n)),
-                           shape);
-        nacre_program mask = {.inputs = 2, .codes = 1, .outputs = 1, .result = {2}};
-        mask.code[0] = (nacre_instruction){.op = &nacre_op_relu_backward, .argument = {1, 0}};
-        step.in[2] = kit_random_f32(shape);
-        step.inputs = 3;
-        step.own = 2;
-        step.program = &mask;
+        nacre_array a = kit_random_f32(NACRE_SHAPE(m, k)), other = kit_random_f32(shape);
+        step = product_step(a, kit_random_f32(NACRE_SHAPE(k, n)), shape);
+        product_then(&step, &mask, &other);
         compare_choices(step);
 
-        step = matmul_step(kit_random_f32(NACRE_SHAPE(m, k)),
-                           kit_transposed(kit_random_f32(NACRE_SHAPE(n, k))), shape);
+        a = kit_random_f32(NACRE_SHAPE(m, k)), other = kit_random_f32(NACRE_SHAPE(1, n));
+        step = product_step(a, kit_transposed(kit_random_f32(NACRE_SHAPE(n, k))), shape);
         nacre_program both = {.inputs = 2, .codes = 2, .outputs = 2, .result = {0, 3}};
         both.code[0] = (nacre_instruction){.op = &nacre_op_mul, .argument = {0, 1}};
         both.code[1] = (nacre_instruction){.op = &nacre_op_exp, .argument = {2}};
-        step.in[2] = kit_broadcast(kit_random_f32(NACRE_SHAPE(1, n)), shape);
-        step.inputs = 3;
-        step.own = 2;
-        step.program = &both;
-        step.outputs = 2;
-        step.out[1].shape = shape;
+        product_then(&step, &both, &other);
         compare_choices(step);
     }
 }
@@ -231,9 +206,9 @@ static void every_choice_has_equal_bits_under_epilogues(void **state) {
 static void a_table_for_other_threads_changes_nothing(void **state) {
     (void)state;
     assert_int_equal(nacre_set_threads(2), NACRE_OK);
-    nacre_plan_op step = matmul_step(kit_random_f32(NACRE_SHAPE(9, 30)),
-                                     kit_random_f32(NACRE_SHAPE(30, 40)), NACRE_SHAPE(9, 40));
-    step.out[0] = kit_array(NACRE_F32, NACRE_SHAPE(9, 40));
+    nacre_plan_op step = product_step(kit_random_f32(NACRE_SHAPE(9, 30)),
+                                      kit_random_f32(NACRE_SHAPE(30, 40)), NACRE_SHAPE(9, 40));
+    product_outputs(&step);
     nacre_product_choice turned = {.way = NACRE_WAY_TURNED};
     put_in_force(&step, &turned);
     kit_run(&step);
