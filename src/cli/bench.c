@@ -8,15 +8,30 @@
 #include "cli/signals.h"
 #include "cli/subject.h"
 
+#include <nacre/plan.h>
 #include <string.h>
 
 #define AT(member) offsetof(nacre_cli_bench_values, member)
-enum { BATCH_SIZE, WIDTH, DEPTH, SEQUENCE_LENGTH, THREADS, SECONDS, INFER, TRACE, CHECK, JSON };
+enum {
+    BATCH_SIZE,
+    WIDTH,
+    DEPTH,
+    SEQUENCE_LENGTH,
+    MEMORY,
+    THREADS,
+    SECONDS,
+    INFER,
+    TRACE,
+    CHECK,
+    LIST,
+    JSON
+};
 static const nacre_cli_option options[] = {
     [BATCH_SIZE] = {NACRE_FLAG_BATCH_SIZE(AT(batch_size))},
     [WIDTH] = {NACRE_FLAG_WIDTH(AT(sizes.width))},
     [DEPTH] = {NACRE_FLAG_DEPTH(AT(sizes.depth))},
     [SEQUENCE_LENGTH] = {NACRE_FLAG_SEQUENCE_LENGTH(AT(sizes.sequence_length))},
+    [MEMORY] = {NACRE_FLAG_MEMORY(AT(memory))},
     [THREADS] = {NACRE_FLAG_THREADS(AT(threads))},
     [SECONDS] = {.name = "seconds",
                  .kind = NACRE_CLI_REAL,
@@ -29,6 +44,7 @@ static const nacre_cli_option options[] = {
     [TRACE] = {NACRE_FLAG_TRACE(AT(trace))},
     [CHECK] = {NACRE_FLAG_SWITCH("check", AT(check),
                                  "time nothing: compare with what the reference backend computes")},
+    [LIST] = {NACRE_FLAG_SWITCH("list", AT(list), "name all kernels, time nothing")},
     [JSON] = {NACRE_FLAG_JSON(AT(json))},
 };
 static const nacre_cli_bench_values defaults = {.seconds = 2};
@@ -89,8 +105,9 @@ static int run(const nacre_cli_given *given, const nacre_cli_bench_values *value
                                nacre_cli_shown(given->arguments[1]));
     }
     if (!fits(!kernels, given, BATCH_SIZE, what) || !fits(workload != NULL, given, INFER, what) ||
-        !fits(workload != NULL, given, TRACE, what) || !fits(!loader, given, CHECK, what) ||
-        !fits(!values->check, given, TRACE, "--check") ||
+        !fits(workload != NULL, given, TRACE, what) ||
+        !fits(workload != NULL, given, MEMORY, what) || !fits(kernels, given, LIST, what) ||
+        !fits(!loader, given, CHECK, what) || !fits(!values->check, given, TRACE, "--check") ||
         !fits(!values->check, given, SECONDS, "--check") ||
         !nacre_cli_choose_sizes(workload, what, &values->sizes, &sized)) {
         return NACRE_CLI_USAGE;
@@ -99,7 +116,11 @@ static int run(const nacre_cli_given *given, const nacre_cli_bench_values *value
         NACRE_OK) {
         return nacre_cli_library_error();
     }
-    nacre_cli_signals_hold();
+    if (values->trace && !nacre_cli_check_trace(values->trace)) {
+        return NACRE_CLI_FAILED;
+    }
+    nacre_cli_signals_say("nacre bench: interrupted: there are no figures\n");
+    nacre_set_memory_limit((size_t)values->memory);
     if (kernels) {
         return nacre_cli_bench_kernels(given->arguments + 1, given->count - 1, values);
     }

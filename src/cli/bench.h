@@ -6,11 +6,11 @@
 #include "io/text.h"
 
 typedef struct nacre_cli_bench_values {
-    int64_t batch_size, threads; /* batch_size 0: the workload's own */
+    int64_t batch_size, threads, memory; /* batch_size 0: the workload's own */
     double seconds;
     const char *trace;
     nacre_cli_sizes sizes; /* 0: the workload's own */
-    bool infer, json, check;
+    bool infer, json, check, list;
 } nacre_cli_bench_values;
 
 /* Exit codes; what is wrong was said. `names`: of single kernels, none means all. */

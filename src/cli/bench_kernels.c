@@ -1,13 +1,15 @@
 /* nacre bench kernels: single operations, each a plan of its own. What counts is the time of the plan's steps, as
    a trace of its replays tells it: recording is not part of a kernel. */
+#include "base/available.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/trace.h"
 #include "cli/bench.h"
 #include "cli/kernel_cases.h"
+#include "cli/need.h"
+#include "cli/options.h"
 #include "cli/output.h"
-#include "cli/signals.h"
 #include "record/record.h"
 #include "tensor/shape.h"
 
@@ -55,9 +57,26 @@ static nacre_tensor *record(const nacre_cli_case *c, const arguments *args) {
     return status == NACRE_OK ? nacre_grad(x) : NULL;
 }
 
+/* Operands lie as drawn and as packed; a product of [m, k] and [k, n], however they lie, has at most as many elements
+   as its longest two extents say. */
+static nacre_status check_memory(const nacre_cli_case *c) {
+    double operands = 0, most[2] = {1, 1};
+    for (int i = 0; i < NACRE_CLI_CASE_INPUTS && c->in[i].ndim > 0; i++) {
+        operands += (double)nacre_shape_numel(&c->in[i]);
+        for (int k = 0; i < 2 && k < c->in[i].ndim; k++) {
+            most[i] = fmax(most[i], (double)c->in[i].dims[k]);
+        }
+    }
+    nacre_cli_need need = {
+        .samples = 2 * sizeof(float) * operands,
+        .results = nacre_cli_case_is_product(c->name) ? 2 * sizeof(float) * most[0] * most[1] : 0,
+        .left = (double)nacre_available_memory()};
+    return nacre_cli_need_check(&need, c->name, "the extents");
+}
+
 static nacre_status make_inputs(const nacre_cli_case *c, arguments *out) {
     *out = (arguments){0};
-    nacre_status status = NACRE_OK;
+    nacre_status status = check_memory(c);
     for (int i = 0;
          !c->scalar && status == NACRE_OK && i < NACRE_CLI_CASE_INPUTS && c->in[i].ndim > 0; i++) {
         nacre_tensor *t = nacre_randn(c->in[i], .stream = (uint64_t)i + 1);
@@ -128,7 +147,7 @@ static nacre_status measure_case(result *r, double seconds) {
         if (status == NACRE_OK) {
             take_trace(r);
         }
-    } while (status == NACRE_OK && nacre_clock_ns() < end && !nacre_cli_signal());
+    } while (status == NACRE_OK && nacre_clock_ns() < end);
     nacre_status ended = nacre_scope_end(scope);
     return status != NACRE_OK ? status : ended;
 }
@@ -141,7 +160,7 @@ static nacre_status measure(selection *chosen, nacre_cli_machine *machine, doubl
         return status;
     }
     double each = seconds / PASSES / (double)chosen->count;
-    for (int pass = 0; status == NACRE_OK && pass < PASSES && !nacre_cli_signal(); pass++) {
+    for (int pass = 0; status == NACRE_OK && pass < PASSES; pass++) {
         for (size_t i = 0; status == NACRE_OK && i < chosen->count; i++) {
             status = measure_case(&chosen->results[i], each);
         }
@@ -273,7 +292,7 @@ static nacre_status check_case(const nacre_cli_case *c, double *worst) {
 
 static int check(const selection *chosen, bool json) {
     double worst = 0;
-    for (size_t i = 0; i < chosen->count && !nacre_cli_signal(); i++) {
+    for (size_t i = 0; i < chosen->count; i++) {
         if (check_case(&chosen->results[i].kernel, &worst) != NACRE_OK) {
             return nacre_cli_library_error();
         }
@@ -315,21 +334,40 @@ static int add_named(selection *chosen, const char *name) {
     return found;
 }
 
-static int unknown_kernel(const char *name) {
-    nacre_text known = {0};
-    for (size_t i = 0; i < nacre_cli_case_count; i++) {
-        bool again = false;
-        for (size_t k = 0; k < i; k++) {
-            again |= strcmp(nacre_cli_cases[k].name, nacre_cli_cases[i].name) == 0;
-        }
-        if (!again) {
-            nacre_text_append(&known, "%s%s", i ? ", " : "", nacre_cli_cases[i].name);
+static bool is_first_of_name(size_t i) {
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(nacre_cli_cases[k].name, nacre_cli_cases[i].name) == 0) {
+            return false;
         }
     }
-    int code = nacre_cli_usage("unknown kernel %.100s; known ones: %s", name,
-                               known.failed ? "see docs/cli.md" : known.bytes);
-    nacre_text_free(&known);
-    return code;
+    return true;
+}
+
+static int unknown_kernel(const char *name) {
+    const char *names[NACRE_CLI_MOST_CASES];
+    size_t count =
+        nacre_cli_case_count < NACRE_CLI_MOST_CASES ? nacre_cli_case_count : NACRE_CLI_MOST_CASES;
+    for (size_t i = 0; i < count; i++) {
+        names[i] = nacre_cli_cases[i].name;
+    }
+    const char *nearest = nacre_cli_nearest(name, names, count);
+    if (nearest) {
+        return nacre_cli_usage("unknown kernel %.100s; did you mean %s? 'nacre bench kernels "
+                               "--list' names all",
+                               name, nearest);
+    }
+    return nacre_cli_usage("unknown kernel %.100s; 'nacre bench kernels --list' names all",
+                           nacre_cli_shown(name));
+}
+
+static int print_names(void) {
+    nacre_text text = {0};
+    for (size_t i = 0; i < nacre_cli_case_count; i++) {
+        if (is_first_of_name(i)) {
+            nacre_text_append(&text, "%s\n", nacre_cli_cases[i].name);
+        }
+    }
+    return nacre_cli_print(&text);
 }
 
 /* The exit code of wrong usage, or NACRE_CLI_DONE. */
@@ -363,9 +401,6 @@ static int measure_and_print(selection *chosen, const nacre_cli_bench_values *va
     int code;
     if (status != NACRE_OK) {
         code = nacre_cli_library_error();
-    } else if (nacre_cli_signal()) {
-        nacre_cli_error("interrupted: there are no figures");
-        code = 128 + nacre_cli_signal();
     } else {
         nacre_text text = {0};
         for (size_t i = 0; i < chosen->count; i++) {
@@ -384,6 +419,9 @@ static int measure_and_print(selection *chosen, const nacre_cli_bench_values *va
 int nacre_cli_bench_kernels(const char *const *names, int count,
                             const nacre_cli_bench_values *values) {
     static selection chosen;
+    if (values->list) {
+        return print_names();
+    }
     int code = count == 0 ? choose(&chosen, NULL) : NACRE_CLI_DONE;
     for (int i = 0; code == NACRE_CLI_DONE && i < count; i++) {
         code = choose(&chosen, names[i]);

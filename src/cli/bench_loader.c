@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "cli/bench.h"
 #include "cli/output.h"
-#include "cli/signals.h"
 
 #include <inttypes.h>
 #include <nacre/data.h>
@@ -31,7 +30,7 @@ static nacre_status read_until(nacre_loader *loader, uint64_t end, throughput *t
         t->samples += more ? batch.count : 0;
         t->batches += more;
         nacre_scope_end(scope);
-    } while (status == NACRE_OK && nacre_clock_ns() < end && !nacre_cli_signal());
+    } while (status == NACRE_OK && nacre_clock_ns() < end);
     return status;
 }
 
@@ -46,7 +45,7 @@ static nacre_status measure(const nacre_dataset *set, int64_t batch, double seco
                                     .prefetch = prefetch};
     nacre_loader *loader = nacre_loader_new(&options);
     nacre_status status = loader ? NACRE_OK : nacre_error_code();
-    for (int i = 0; status == NACRE_OK && i < SLICES && !nacre_cli_signal(); i++) {
+    for (int i = 0; status == NACRE_OK && i < SLICES; i++) {
         int64_t before = t->samples;
         uint64_t begin = nacre_clock_ns();
         status = read_until(loader, begin + (uint64_t)(seconds / SLICES * 1e9), t);
@@ -97,10 +96,6 @@ int nacre_cli_bench_loader(const nacre_cli_bench_values *values) {
     nacre_mnist_close(&mnist);
     if (status != NACRE_OK) {
         return nacre_cli_library_error();
-    }
-    if (nacre_cli_signal()) {
-        nacre_cli_error("interrupted: there are no figures");
-        return 128 + nacre_cli_signal();
     }
     nacre_text text = {0};
     (values->json ? append_json : append_table)(batch, &direct, &ahead, &text);

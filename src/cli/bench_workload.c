@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "cli/bench.h"
 #include "cli/memory_use.h"
+#include "cli/need.h"
 #include "cli/output.h"
 #include "cli/signals.h"
 
@@ -22,7 +23,7 @@ typedef struct measurement {
     nacre_cli_times step, forward, backward;
     nacre_cli_machine machine;
     double flops, bytes, least_bytes;
-    size_t arena_bytes, live_bound;
+    size_t arena_bytes, live_bound, recomputed;
 } measurement;
 
 static nacre_status run_part(measurement *m, nacre_cli_part part, double seconds,
@@ -83,6 +84,7 @@ static nacre_status prepare(measurement *m, double seconds) {
     m->least_bytes = (double)explanation->variable_bytes;
     m->arena_bytes = explanation->peak_bytes;
     m->live_bound = explanation->live_lower_bound;
+    m->recomputed = explanation->recomputed;
     nacre_explanation_free(explanation);
     bool made = nacre_cli_machine_make(&m->machine, m->least_bytes) &&
                 nacre_cli_times_make(&m->step, KEPT_STEPS) &&
@@ -98,6 +100,8 @@ static nacre_status measure(measurement *m, const nacre_cli_bench_values *values
         if (status != NACRE_OK) {
             return status;
         }
+        nacre_cli_signals_hold(); /* what was traced is written after a signal too */
+        nacre_cli_signals_cancel(true);
     }
     double spent = 0;
     for (int i = 0; status == NACRE_OK && goes_on(i, LEAST_SLICES, SLICES, spent < values->seconds);
@@ -187,8 +191,8 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         nacre_cli_bench_append(text, numbers[i].key, numbers[i].number);
     }
-    nacre_text_append(text, ",\"arena_bytes\":%zu,\"live_lower_bound\":%zu", m->arena_bytes,
-                      m->live_bound);
+    nacre_text_append(text, ",\"arena_bytes\":%zu,\"live_lower_bound\":%zu,\"recomputed\":%zu",
+                      m->arena_bytes, m->live_bound, m->recomputed);
     nacre_text_append(text, ",\"peak_rss_bytes\":");
     nacre_text_append_number(text, nacre_cli_peak_memory());
     nacre_text_append(text, "}\n");
@@ -237,10 +241,11 @@ enum { CHECK_STEPS = 3 };
 static nacre_status losses(const nacre_cli_workload *workload, int64_t batch, bool infer,
                            nacre_backend backend, double *out) {
     nacre_cli_job job = {0};
+    nacre_cli_part part = infer ? NACRE_CLI_INFER : NACRE_CLI_STEP;
     nacre_status status = nacre_set_backend(backend);
-    status = status ? status : nacre_cli_job_make(workload, batch, 1, &job);
+    status = status ? status : nacre_cli_job_make_within(workload, batch, 1U << part, &job);
     for (int i = 0; status == NACRE_OK && i < CHECK_STEPS; i++) {
-        status = nacre_cli_job_run(&job, infer ? NACRE_CLI_INFER : NACRE_CLI_STEP, &out[i]);
+        status = nacre_cli_job_run(&job, part, &out[i]);
     }
     nacre_cli_job_free(&job);
     return status;
@@ -293,12 +298,15 @@ int nacre_cli_bench_workload(const nacre_cli_workload *workload,
         return check(workload, values->batch_size ? batch : 2, values->infer, values->json);
     }
     measurement m = {.whole = values->infer ? NACRE_CLI_INFER : NACRE_CLI_STEP};
-    nacre_status status = nacre_cli_job_make(workload, batch, 1, &m.job);
+    nacre_cli_parts parts =
+        values->infer ? 1U << NACRE_CLI_INFER
+                      : 1U << NACRE_CLI_FORWARD | 1U << NACRE_CLI_BACKWARD | 1U << NACRE_CLI_STEP;
+    nacre_status status = nacre_cli_job_make_within(workload, batch, parts, &m.job);
     if (status == NACRE_OK) {
         status = measure(&m, values);
     }
-    int code = status != NACRE_OK   ? nacre_cli_library_error()
-               : nacre_cli_signal() ? stopped()
+    int code = nacre_cli_signal()   ? stopped()
+               : status != NACRE_OK ? nacre_cli_library_error()
                                     : print_measurement(&m, batch, values->json);
     nacre_cli_times_free(&m.step);
     nacre_cli_times_free(&m.forward);

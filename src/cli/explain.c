@@ -118,7 +118,7 @@ static void append_table(const nacre_cli_subject *subject, const nacre_explanati
 static int print_explanation(nacre_cli_subject *subject, const explain *values) {
     nacre_explanation *e = NULL;
     nacre_set_memory_limit((size_t)values->memory);
-    if (nacre_cli_subject_make(subject) == NACRE_OK) {
+    if (nacre_cli_subject_make(subject, false) == NACRE_OK) {
         e = nacre_cli_subject_explain(subject);
     }
     int code;

@@ -2,6 +2,7 @@
 #include "cli/output.h"
 
 #include "cli/progress.h"
+#include "io/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *current_command;
@@ -66,6 +68,30 @@ int nacre_cli_print(nacre_text *text) {
     }
     nacre_text_free(text);
     return code;
+}
+
+static bool is_open_as(int descriptor, const struct stat *file) {
+    struct stat own;
+    return fstat(descriptor, &own) == 0 && own.st_dev == file->st_dev && own.st_ino == file->st_ino;
+}
+
+bool nacre_cli_check_trace(const char *path) {
+    struct stat file;
+    if (stat(path, &file) == 0 && !S_ISREG(file.st_mode) && !S_ISDIR(file.st_mode)) {
+        nacre_cli_error("--trace: %s is not a regular file; give the path of a file", path);
+        return false;
+    }
+    if (stat(path, &file) == 0 &&
+        (is_open_as(STDOUT_FILENO, &file) || is_open_as(STDERR_FILENO, &file))) {
+        nacre_cli_error(
+            "--trace: %s is where results or messages go; give the path of another file", path);
+        return false;
+    }
+    if (nacre_file_writable(path) != NACRE_OK) {
+        nacre_cli_error("--trace: %s", nacre_error_message());
+        return false;
+    }
+    return true;
 }
 
 void nacre_cli_guard_descriptors(void) {

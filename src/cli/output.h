@@ -27,6 +27,9 @@ int nacre_cli_library_error(void);
    closed pipe and a full disk are failures. */
 int nacre_cli_print(nacre_text *text);
 
+/* Whether a trace can be written to `path`, told before any work. false after saying why not. */
+bool nacre_cli_check_trace(const char *path);
+
 /* Makes sure that descriptors 0 to 2 are taken, so that no file of a run lands on one of them and
    gets what is meant for the terminal. */
 void nacre_cli_guard_descriptors(void);

@@ -4,12 +4,20 @@
 #include <nacre/system.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t received, held, cancelling;
 
+/* Read by the handler, so set once, before the work begins. */
+static const char *volatile last_words;
+
 static void on_signal(int number) {
     if (!held || received) {
+        const char *line = last_words;
+        if (line && write(STDERR_FILENO, line, strlen(line)) < 0) {
+            _exit(128 + number); /* nobody listens */
+        }
         _exit(128 + number);
     }
     received = number;
@@ -30,6 +38,8 @@ void nacre_cli_signals_begin(void) {
     sigaction(SIGXFSZ, &action, NULL);
 #endif
 }
+
+void nacre_cli_signals_say(const char *line) { last_words = line; }
 
 void nacre_cli_signals_hold(void) { held = 1; }
 

@@ -8,6 +8,9 @@
    errors of the write that met them. */
 void nacre_cli_signals_begin(void);
 
+/* A whole line, which lives as long as the program, that a signal that exits at once says on stderr first. */
+void nacre_cli_signals_say(const char *line);
+
 /* From here on the first signal is only remembered and the second exits. While `cancel` is set it also
    stops the library's work before its next effect (nacre_cancel). */
 void nacre_cli_signals_hold(void);

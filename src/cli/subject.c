@@ -1,7 +1,11 @@
 #include "cli/subject.h"
 
+#include "base/available.h"
+#include "base/error.h"
 #include "cli/model_file.h"
+#include "cli/need.h"
 #include "cli/output.h"
+#include "tensor/shape.h"
 
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -83,10 +87,35 @@ int nacre_cli_subject_find(const char *name, int64_t batch, const nacre_cli_size
     return 0;
 }
 
-nacre_status nacre_cli_subject_make(nacre_cli_subject *subject) {
+/* The flag that a recipe's need grows with. */
+static const char recipe_flag[] = "--batch-size";
+
+static nacre_status make_recipe(nacre_cli_subject *subject, bool runs) {
+    const nacre_cli_recipe *recipe = subject->recipe;
+    double pixels = (double)nacre_shape_numel(&recipe->input);
+    nacre_cli_need need = {.samples = (double)subject->batch * (pixels * 4 + 8),
+                           .left = (double)nacre_available_memory()};
+    nacre_status status = nacre_cli_need_check(&need, recipe->name, recipe_flag);
+    if (status == NACRE_OK) {
+        status = nacre_cli_synthetic_make(recipe, subject->batch, &subject->synthetic);
+    }
+    if (status != NACRE_OK || !runs) {
+        return status;
+    }
+    nacre_explanation *plan = nacre_cli_synthetic_explain(&subject->synthetic);
+    if (!plan) {
+        return nacre_error_code();
+    }
+    nacre_cli_need_add(&need, plan, NACRE_CLI_STEP);
+    nacre_explanation_free(plan);
+    return nacre_cli_need_check(&need, recipe->name, recipe_flag);
+}
+
+nacre_status nacre_cli_subject_make(nacre_cli_subject *subject, bool runs) {
     return subject->recipe
-               ? nacre_cli_synthetic_make(subject->recipe, subject->batch, &subject->synthetic)
-               : nacre_cli_job_make(&subject->workload, subject->batch, 1, &subject->job);
+               ? make_recipe(subject, runs)
+               : nacre_cli_job_make_within(&subject->workload, subject->batch,
+                                           runs ? 1U << NACRE_CLI_STEP : 0, &subject->job);
 }
 
 void nacre_cli_subject_release(nacre_cli_subject *subject) {

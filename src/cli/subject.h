@@ -25,8 +25,9 @@ bool nacre_cli_choose_sizes(const nacre_cli_workload *workload, const char *what
 /* All names, "mlp, ..., mnist-mlp or mnist-lenet". */
 void nacre_cli_subject_list(nacre_text *text);
 
-/* Model and samples. Release also after a failure. */
-nacre_status nacre_cli_subject_make(nacre_cli_subject *subject);
+/* Model and samples; NACRE_OUT_OF_MEMORY if that, and a step if it `runs`, takes more memory than is left. Release also
+   after a failure. */
+nacre_status nacre_cli_subject_make(nacre_cli_subject *subject, bool runs);
 void nacre_cli_subject_release(nacre_cli_subject *subject);
 
 nacre_status nacre_cli_subject_step(nacre_cli_subject *subject);

@@ -316,7 +316,8 @@ static int stop_before_training(training *run) {
 static int train(training *run) {
     const nacre_cli_settings *values = &run->settings.values;
     const nacre_cli_recipe *recipe = run->settings.recipe;
-    if (!nacre_cli_folder_free(values->out)) {
+    if (!nacre_cli_folder_free(values->out) ||
+        (values->trace && !nacre_cli_check_trace(values->trace))) {
         return NACRE_CLI_FAILED;
     }
     if (nacre_cli_apply(run->settings.threads_given ? values->threads : -1, values->backend) !=

@@ -168,7 +168,7 @@ static bool found_any(const findings *f) {
 static nacre_status tune_subject(nacre_cli_subject *s, double seconds, findings *f) {
     nacre_tuning_table before = {0};
     *f = (findings){.kept = true};
-    nacre_status status = nacre_cli_subject_make(s);
+    nacre_status status = nacre_cli_subject_make(s, true);
     if (status == NACRE_OK) {
         status = nacre_tuning_copy(&before);
     }

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "plan/plan.h"
+#include "record/record.h"
 #include "train/model.h"
 
 #include "models/models.h"
@@ -33,6 +34,38 @@ static nacre_module *resnet20(const nacre_cli_sizes *sizes) {
     return nacre_example_resnet20();
 }
 
+/* ---- how many parameters ---- */
+
+static double mlp_parameters(const nacre_cli_sizes *sizes) {
+    double w = (double)sizes->width, layers = (double)sizes->depth;
+    return 784 * w + (layers - 1) * w * w + layers * w + 10 * w + 10;
+}
+
+/* A block has 4 products w x w for attention, two 4 w x w for its perceptron, their biases, and two norms. */
+static double blocks_parameters(const nacre_cli_sizes *sizes) {
+    double w = (double)sizes->width;
+    return (double)sizes->depth * (12 * w * w + 13 * w);
+}
+
+/* Patches of 49 pixels, 17 places, the class's token, a norm, ten classes. */
+static double vit_parameters(const nacre_cli_sizes *sizes) {
+    return blocks_parameters(sizes) + (49 + 1 + 17 + 1 + 2 + 10) * (double)sizes->width + 10;
+}
+
+/* Characters, which the last layer shares, places, a norm. */
+static double gpt_parameters(const nacre_cli_sizes *sizes) {
+    double rows = CHARACTERS + (double)sizes->sequence_length + 2;
+    return blocks_parameters(sizes) + rows * (double)sizes->width;
+}
+static double lenet_parameters(const nacre_cli_sizes *sizes) {
+    (void)sizes;
+    return 61706;
+}
+static double resnet20_parameters(const nacre_cli_sizes *sizes) {
+    (void)sizes;
+    return 272474;
+}
+
 static nacre_optimizer *adam(void) { return nacre_adam(.lr = 1e-3); }
 static nacre_optimizer *adamw(void) { return nacre_adamw(.lr = 1e-3); }
 static nacre_optimizer *sgd(void) {
@@ -47,7 +80,9 @@ const nacre_cli_workload nacre_cli_workloads[] = {
         .classes = 10,
         .batch_size = 64,
         .network = mlp,
+        .parameters = mlp_parameters,
         .optimizer = adam,
+        .kept = 2,
     },
     {
         .name = "lenet",
@@ -55,7 +90,9 @@ const nacre_cli_workload nacre_cli_workloads[] = {
         .classes = 10,
         .batch_size = 64,
         .network = lenet,
+        .parameters = lenet_parameters,
         .optimizer = adam,
+        .kept = 2,
     },
     {
         .name = "vit",
@@ -65,7 +102,9 @@ const nacre_cli_workload nacre_cli_workloads[] = {
         .classes = 10,
         .batch_size = 64,
         .network = vit,
+        .parameters = vit_parameters,
         .optimizer = adamw,
+        .kept = 2,
     },
     {
         .name = "gpt",
@@ -79,7 +118,9 @@ const nacre_cli_workload nacre_cli_workloads[] = {
         .classes = CHARACTERS,
         .batch_size = 12,
         .network = gpt,
+        .parameters = gpt_parameters,
         .optimizer = adamw,
+        .kept = 2,
     },
     {
         .name = "resnet20",
@@ -87,7 +128,9 @@ const nacre_cli_workload nacre_cli_workloads[] = {
         .classes = 10,
         .batch_size = 64,
         .network = resnet20,
+        .parameters = resnet20_parameters,
         .optimizer = sgd,
+        .kept = 1,
     },
 };
 const size_t nacre_cli_workload_count = sizeof nacre_cli_workloads / sizeof *nacre_cli_workloads;
@@ -119,56 +162,50 @@ static nacre_shape with_batch(int64_t count, nacre_shape sample) {
     return shape;
 }
 
-static nacre_tensor *uniform(nacre_shape shape, uint64_t seed) {
-    size_t count = (size_t)nacre_shape_numel(&shape);
-    float *values = nacre_alloc_zeroed(count, sizeof *values);
-    if (!values) {
-        return NULL;
-    }
-    for (size_t i = 0; i < count; i++) {
-        values[i] = nacre_random_f32(seed, 1, 0, i);
-    }
-    nacre_tensor *t = nacre_from_data(values, .shape = shape);
-    nacre_free(values);
-    return t;
+/* A tensor whose values are drawn later: memory that nobody wrote to costs nothing. */
+static nacre_status make_leaf(nacre_dtype dtype, nacre_shape shape, nacre_tensor **out) {
+    *out = nacre_tensor_leaf(dtype, &shape);
+    return *out ? NACRE_OK : nacre_error_code();
 }
 
-static nacre_tensor *whole_numbers(nacre_shape shape, int64_t below, uint64_t seed,
-                                   uint64_t stream) {
-    size_t count = (size_t)nacre_shape_numel(&shape);
-    int64_t *values = nacre_alloc_zeroed(count, sizeof *values);
-    if (!values) {
-        return NULL;
+static void fill_uniform(nacre_tensor *t, uint64_t seed) {
+    float *values = (float *)t->value->storage->data;
+    int64_t count = nacre_numel(t);
+    for (int64_t i = 0; i < count; i++) {
+        values[i] = nacre_random_f32(seed, 1, 0, (uint64_t)i);
     }
-    for (size_t i = 0; i < count; i++) {
-        values[i] = (int64_t)nacre_random_below(seed, stream, 0, i, (uint64_t)below);
-    }
-    nacre_tensor *t = nacre_from_data(values, .shape = shape, .dtype = NACRE_I64);
-    nacre_free(values);
-    return t;
 }
 
-static nacre_status fill_batch(const nacre_cli_workload *w, int64_t count, uint64_t seed,
-                               nacre_batch *out) {
+static void fill_whole_numbers(nacre_tensor *t, int64_t below, uint64_t seed, uint64_t stream) {
+    int64_t *values = (int64_t *)(void *)t->value->storage->data;
+    int64_t count = nacre_numel(t);
+    for (int64_t i = 0; i < count; i++) {
+        values[i] = (int64_t)nacre_random_below(seed, stream, 0, (uint64_t)i, (uint64_t)below);
+    }
+}
+
+void nacre_cli_job_make_samples(nacre_cli_job *job, uint64_t seed) {
     enum { TOKENS = 2, CLASSES = 3 };
-    nacre_shape inputs = with_batch(count, w->input), targets = with_batch(count, w->target);
-    out->count = count;
-    out->inputs =
-        w->vocabulary ? whole_numbers(inputs, w->vocabulary, seed, TOKENS) : uniform(inputs, seed);
-    out->targets = whole_numbers(targets, w->classes, seed, CLASSES);
-    if (!out->inputs || !out->targets) {
-        return NACRE_OUT_OF_MEMORY;
+    const nacre_cli_workload *w = job->workload;
+    if (w->vocabulary) {
+        fill_whole_numbers(job->batch.inputs, w->vocabulary, seed, TOKENS);
+    } else {
+        fill_uniform(job->batch.inputs, seed);
     }
-    nacre_status status = nacre_tensor_status(out->inputs);
-    return status == NACRE_OK ? nacre_tensor_status(out->targets) : status;
+    fill_whole_numbers(job->batch.targets, w->classes, seed, CLASSES);
 }
 
 /* ---- jobs ---- */
 
-nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batch_size,
-                                uint64_t seed, nacre_cli_job *out) {
-    *out = (nacre_cli_job){.workload = workload};
-    nacre_status status = fill_batch(workload, batch_size, seed, &out->batch);
+nacre_status nacre_cli_job_make_model(const nacre_cli_workload *workload, int64_t batch_size,
+                                      uint64_t seed, nacre_cli_job *out) {
+    *out = (nacre_cli_job){.workload = workload, .batch.count = batch_size};
+    nacre_status status = make_leaf(workload->vocabulary ? NACRE_I64 : NACRE_F32,
+                                    with_batch(batch_size, workload->input), &out->batch.inputs);
+    if (status == NACRE_OK) {
+        status =
+            make_leaf(NACRE_I64, with_batch(batch_size, workload->target), &out->batch.targets);
+    }
     if (status != NACRE_OK) {
         return status;
     }
@@ -176,6 +213,15 @@ nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batc
     out->model = nacre_model_new(workload->network(&workload->sizes), nacre_cross_entropy(),
                                  workload->optimizer());
     return nacre_model_check(out->model, workload->name);
+}
+
+nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batch_size,
+                                uint64_t seed, nacre_cli_job *out) {
+    nacre_status status = nacre_cli_job_make_model(workload, batch_size, seed, out);
+    if (status == NACRE_OK) {
+        nacre_cli_job_make_samples(out, seed);
+    }
+    return status;
 }
 
 void nacre_cli_job_free(nacre_cli_job *job) {

@@ -21,7 +21,9 @@ typedef struct nacre_cli_workload {
     int64_t classes;
     int64_t batch_size; /* the usual one */
     nacre_module *(*network)(const nacre_cli_sizes *sizes);
+    double (*parameters)(const nacre_cli_sizes *sizes); /* how many the network has */
     nacre_optimizer *(*optimizer)(void);
+    int kept; /* numbers that the optimiser keeps for each parameter */
 } nacre_cli_workload;
 
 extern const nacre_cli_workload nacre_cli_workloads[];
@@ -51,6 +53,10 @@ typedef struct nacre_cli_job {
 /* Weights and samples are functions of the seed. Release with nacre_cli_job_free, also after a failure. */
 nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batch_size,
                                 uint64_t seed, nacre_cli_job *out);
+/* The same in two parts: nothing can run before the samples are there, but all can be explained. */
+nacre_status nacre_cli_job_make_model(const nacre_cli_workload *workload, int64_t batch_size,
+                                      uint64_t seed, nacre_cli_job *out);
+void nacre_cli_job_make_samples(nacre_cli_job *job, uint64_t seed);
 void nacre_cli_job_free(nacre_cli_job *job);
 
 /* What of a job is done: all but the last train. */

@@ -207,6 +207,13 @@ nacre_status nacre_atomic_open(const char *path, nacre_atomic_file **out) {
     return NACRE_OK;
 }
 
+nacre_status nacre_file_writable(const char *path) {
+    nacre_atomic_file *file;
+    nacre_status status = nacre_atomic_open(path, &file);
+    if (status == NACRE_OK) nacre_atomic_abandon(file);
+    return status;
+}
+
 nacre_status nacre_atomic_write(nacre_atomic_file *file, const void *data, size_t size) {
     const unsigned char *from = data;
     while (size > 0 && file->status == NACRE_OK) {

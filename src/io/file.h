@@ -37,6 +37,9 @@ void nacre_atomic_abandon(nacre_atomic_file *file); /* removes the temporary; NU
 nacre_status nacre_file_write(const char *path, const void *data,
                               size_t size); /* all of the above */
 
+/* Whether the path could be written so, told by opening and abandoning it. */
+nacre_status nacre_file_writable(const char *path);
+
 /* mkdir -p. */
 nacre_status nacre_make_folders(const char *path);
 

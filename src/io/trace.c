@@ -26,10 +26,8 @@ nacre_status nacre_trace_begin(const char *path) {
         return status;
     }
     /* A path that cannot be written is told now, not after the work. */
-    nacre_atomic_file *file;
-    status = nacre_atomic_open(path, &file);
+    status = nacre_file_writable(path);
     if (status == NACRE_OK) {
-        nacre_atomic_abandon(file);
         trace_path = nacre_strdup(path);
         status = trace_path ? NACRE_OK : NACRE_OUT_OF_MEMORY;
     }

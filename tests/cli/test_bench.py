@@ -1,5 +1,6 @@
 """nacre bench: what it measures adds up, its checks pass, and wrong usage is told."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ WORKLOADS = ("mlp", "lenet", "vit", "gpt", "resnet20")
 FIGURES = ["workload", "mode", "batch", "width", "depth", "sequence_length", "threads", "isa", "steps", "flops", "bytes", "least_bytes", "us_min",
            "us_median", "spread", "us_forward", "us_backward", "us_update", "gflops", "peak_gflops",
            "peak_one_gflops", "peak_all_gflops", "bandwidth_gbytes", "read_gbytes", "roofline_us", "fraction",
-           "arena_bytes", "live_lower_bound", "peak_rss_bytes"]
+           "arena_bytes", "live_lower_bound", "recomputed", "peak_rss_bytes"]
 
 BAD_LINES = [
     (["bench"], ["no workload", "mlp, lenet, vit, gpt, resnet20, kernels, loader"]),
@@ -23,7 +24,15 @@ BAD_LINES = [
     (["bench", "mlp", "--threads", "x"], ["--threads"]),
     (["bench", "mlp", "--seconds", "-1"], ["--seconds"]),
     (["bench", "mlp", "--batch-size", "100001"], ["--batch-size"]),
-    (["bench", "kernels", "dto"], ["unknown kernel dto", "dot, sum, mean, zeros"]),
+    (["bench", "kernels", "dto"], ["unknown kernel dto", "did you mean dot", "--list"]),
+    (["bench", "kernels", "frobnicate"], ["unknown kernel frobnicate", "nacre bench kernels --list"]),
+    (["bench", "kernels", ""], ['unknown kernel ""', "--list"]),
+    (["bench", "mlp", "--list"], ["--list", "mlp"]),
+    (["bench", "loader", "--list"], ["--list", "loader"]),
+    (["bench", "mlp", "--memory", "-1"], ["--memory"]),
+    (["bench", "mlp", "--memory", "1e9"], ["--memory", "not a whole number"]),
+    (["bench", "kernels", "--memory", "1"], ["--memory", "kernels"]),
+    (["bench", "loader", "--memory", "1"], ["--memory", "loader"]),
     (["bench", "kernels", "matmul:"], ["matmul:", "MxNxK"]),
     (["bench", "kernels", "matmul:3x4"], ["matmul:3x4", "MxNxK"]),
     (["bench", "kernels", "matmul:0x4x5"], ["matmul:0x4x5", "from 1 to 16384"]),
@@ -166,17 +175,79 @@ class Bench(harness.ProgramTest):
         self.assertGreater(report["samples_per_s_direct"], 0)
         self.assertIn("samples/s", self.good("bench", "loader", "--seconds", 0.05).out)
 
+    def test_kernels_are_listed(self):
+        names = self.good("bench", "kernels", "--list").out.splitlines()
+        self.assertGreater(len(names), 20)
+        self.assertEqual(len(names), len(set(names)))
+        self.assertIn("softmax", names)
+        for name in names[:3]:
+            self.good("bench", "kernels", name, "--check")
+
+    def test_what_no_machine_has_room_for_is_refused_before_it_is_made(self):
+        whole = ["--width", 4096, "--depth", 64, "--batch-size", 100000]
+        for command, words in (
+                (["bench", "gpt", *whole, "--sequence-length", 8192],
+                 "lower --batch-size, --width, --depth or --sequence-length"),
+                (["bench", "gpt", *whole, "--infer"], "lower --batch-size, --width or --depth"),
+                (["bench", "gpt", *whole, "--check"], "lower --batch-size, --width or --depth"),
+                (["explain", "vit", "--width", 4096, "--depth", 64], "lower --width or --depth"),
+                (["tune", "resnet20", "--batch-size", 100000], "lower --batch-size"),
+                (["bench", "resnet20", "--batch-size", 100000], "lower --batch-size")):
+            with self.subTest(command):
+                begun = time.monotonic()
+                refused = self.run_nacre(*command, "--memory", 0) if command[0] != "tune" else self.run_nacre(*command)
+                if refused.code == 0:
+                    self.skipTest("this machine has room for it")
+                self.assert_refused(refused, 1, "needs up to", "of memory", "are left", words)
+                self.assertLess(time.monotonic() - begun, 30)
+
+    def test_a_memory_limit_recomputes_or_is_refused(self):
+        def figures(*flags):
+            return self.good("bench", "vit", "--batch-size", 16, "--seconds", 0, "--json", *flags).json
+        free = figures()
+        self.assertEqual(free["recomputed"], 0)
+        limit = free["arena_bytes"] * 95 // 100
+        kept = figures("--memory", limit)
+        self.assertGreater(kept["recomputed"], 0)
+        self.assertLessEqual(kept["arena_bytes"], limit)
+        self.assertEqual(figures("--memory", free["arena_bytes"])["recomputed"], 0)
+        for flags in ([], ["--infer"], ["--check"]):
+            self.assert_refused(self.run_nacre("bench", "vit", "--memory", 100000, *flags), 1,
+                                "the limit is 100000", "largest at its peak")
+
+    def interrupt(self, delay, *line):
+        """Exit code, stdout, stderr and seconds of a process that gets SIGINT after a while."""
+        process = subprocess.Popen([harness.PROGRAM, *line], cwd=self.folder, env=self.environment(),
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(delay)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=harness.TIMEOUT)
+        return process.returncode, out, err.decode(), time.monotonic() - begun
+
+    def test_a_signal_while_a_network_is_made_ends_at_once(self):
+        for delay in (0.1, 0.3, 0.6):
+            with self.subTest(delay):
+                code, out, err, seconds = self.interrupt(
+                    delay, "bench", "mlp", "--width", "1024", "--depth", "24", "--seconds", "600")
+                self.assertEqual((code, out), (130, b""), err)
+                self.assertEqual(err, "nacre bench: interrupted: there are no figures\n")
+                self.assertLess(seconds, 10)
+
+    def test_an_interrupted_benchmark_writes_its_trace(self):
+        code, out, err, _ = self.interrupt(10 if QUICK or self.emulated() else 1, "bench", "mlp", "--seconds",
+                                           "600", "--trace", "trace.json")
+        self.assertEqual((code, out), (130, b""), err)
+        self.assertEqual(err, "nacre bench: interrupted: there are no figures\n")
+        with open(self.path("trace.json"), encoding="utf-8") as file:
+            self.assertTrue(json.load(file)["traceEvents"])
+
     def test_an_interrupted_benchmark_prints_nothing(self):
         for what in (["mlp"], ["kernels", "dot"], ["loader"]):
             with self.subTest(what):
-                process = subprocess.Popen(
-                    [harness.PROGRAM, "bench", *what, "--seconds", "600", "--json"], cwd=self.folder,
-                    env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-                time.sleep(0.5)
-                process.send_signal(signal.SIGINT)
-                out, err = process.communicate(timeout=harness.TIMEOUT)
-                self.assertEqual((process.returncode, out), (130, b""))
-                self.assertLessEqual(err.count(b"\n"), 1)
+                code, out, err, _ = self.interrupt(0.5, "bench", *what, "--seconds", "600", "--json")
+                self.assertEqual((code, out), (130, b""))
+                self.assertEqual(err, "nacre bench: interrupted: there are no figures\n")
 
 
 if __name__ == "__main__":

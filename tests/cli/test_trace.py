@@ -47,10 +47,17 @@ class Trace(harness.ProgramTest):
         before = self.tree()
         for command in (["train", "mnist-mlp", "--data", data, "--out", "run", "--quiet"],
                         ["bench", "mlp", "--seconds", "0.01"]):
-            for path in ("nowhere/trace.json", "."):
-                self.assert_refused(self.run_nacre(*command, "--trace", path), 1, path)
+            for path in ("nowhere/trace.json", ".", "/dev/null", "/dev/full"):
+                self.assert_refused(self.run_nacre(*command, "--trace", path), 1, "--trace", path)
             self.assert_refused(self.run_nacre(*command, "--trace", ""), 2, "--trace")
         self.assertEqual(self.tree(), before)
+
+    def test_results_and_trace_are_kept_apart(self):
+        result = self.run_nacre("bench", "mlp", "--seconds", "0", "--trace", "/dev/stdout")
+        self.assert_refused(result, 1, "--trace", "/dev/stdout", "give the path of")
+        with open(self.path("results.txt"), "w", encoding="utf-8") as file:
+            result = self.run_nacre("bench", "mlp", "--seconds", "0", "--trace", "results.txt", stdout=file)
+        self.assert_refused(result, 1, "--trace", "results.txt", "another file")
 
     def test_an_interrupted_run_writes_its_trace(self):
         process = subprocess.Popen(
