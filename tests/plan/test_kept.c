@@ -110,6 +110,29 @@ static void convolutions_keep_their_weights_too(void **state) {
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
+/* Training between two validations fills a form anew where it was. */
+static void overwriting_and_reading_again_allocates_nothing(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *w = parameter(NACRE_SHAPE(OUT, IN), 1), *b = parameter(NACRE_SHAPE(OUT), 2);
+    float out[OUT];
+    uint64_t allocations = 0;
+    size_t live = 0;
+    for (int round = 0; round < 8; round++) {
+        if (round == 3) {
+            allocations = nacre_memory().allocations;
+            live = nacre_memory().live_bytes;
+        }
+        nacre_scope step = nacre_scope_begin();
+        assert_int_equal(nacre_assign(w, nacre_mul_scalar(w, -0.5)), NACRE_OK);
+        assert_int_equal(nacre_scope_end(step), NACRE_OK);
+        for (int i = 0; i < 3; i++) predict(w, b, 1, out);
+    }
+    assert_int_equal(nacre_memory().allocations, allocations);
+    assert_int_equal(nacre_memory().live_bytes, live);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
 /* Two views of one tensor want two forms; only one is kept. */
 static void views_of_one_tensor_do_not_mix(void **state) {
     (void)state;
@@ -137,6 +160,7 @@ int main(void) {
         cmocka_unit_test(an_assignment_is_seen_at_once),
         cmocka_unit_test(copied_data_are_seen_at_once),
         cmocka_unit_test(convolutions_keep_their_weights_too),
+        cmocka_unit_test(overwriting_and_reading_again_allocates_nothing),
         cmocka_unit_test(views_of_one_tensor_do_not_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
