@@ -302,6 +302,39 @@ static void errors_of_inputs_pass_through(void **state) {
     nacre_module_free(net);
 }
 
+/* What a network is made of says where it lies, can be moved there by name, with gradients, and nowhere else. */
+static void parts_lie_on_a_device_and_go_to_those_there_are(void **state) {
+    (void)state;
+    nacre_module *net = nacre_sequential(nacre_conv2d(1, 2, {2, 2}), nacre_batch_norm2d(2),
+                                         nacre_flatten(), nacre_linear(8, 3), nacre_layer_norm(3));
+    assert_int_equal(nacre_module_init(net, 3), NACRE_OK);
+    for (size_t i = 0; i < nacre_module_buffer_count(net); i++)
+        assert_int_equal(nacre_device_of(nacre_module_buffer_at(net, i)), NACRE_CPU);
+    nacre_tensor *x = nacre_randn(NACRE_SHAPE(2, 1, 3, 3), .stream = 4, .device = NACRE_CPU);
+    nacre_tensor *y = nacre_module_forward(net, nacre_to_device(x, NACRE_CPU));
+    assert_int_equal(nacre_device_of(y), NACRE_CPU);
+    assert_int_equal(nacre_backward(nacre_sum(nacre_mul(y, y))), NACRE_OK);
+    for (size_t i = 0; i < nacre_module_parameter_count(net); i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *p = nacre_module_parameter_at(net, i);
+        const size_t bytes = (size_t)nacre_numel(p) * sizeof(float);
+        assert_int_equal(nacre_device_of(p), NACRE_CPU);
+        assert_int_equal(nacre_device_of(nacre_grad(p)), NACRE_CPU);
+        nacre_tensor *moved = nacre_to_device(p, NACRE_CPU), *slope[1];
+        assert_memory_equal(nacre_data(moved), nacre_data(p), bytes);
+        assert_int_equal(nacre_gradients(nacre_sum(moved), &p, 1, slope), NACRE_OK);
+        assert_true(nacre_item(nacre_sum(slope[0])) == (double)nacre_numel(p));
+        nacre_tensor *nowhere = nacre_to_device(p, (nacre_device)9);
+        assert_int_equal(nacre_tensor_status(nowhere), NACRE_UNSUPPORTED);
+        assert_non_null(strstr(nacre_tensor_message(nowhere), "device 9 is not in this build"));
+        assert_int_equal(nacre_assign(p, nowhere), NACRE_UNSUPPORTED); /* and p is what it was */
+        assert_memory_equal(nacre_data(moved), nacre_data(p), bytes);
+        nacre_error_clear();
+        nacre_scope_end(scope);
+    }
+    nacre_module_free(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_have_their_full_names),
@@ -321,6 +354,7 @@ int main(void) {
         cmocka_unit_test(a_users_layer_works_and_is_destroyed_once),
         cmocka_unit_test(a_users_layer_that_fails_is_reported),
         cmocka_unit_test(errors_of_inputs_pass_through),
+        cmocka_unit_test(parts_lie_on_a_device_and_go_to_those_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
