@@ -4,6 +4,7 @@ import math
 
 import steps
 from report import row
+from workloads import BATCHES
 
 
 def _powers(least, most):
@@ -12,7 +13,7 @@ def _powers(least, most):
 
 # What grows: of each workload that has it, how far.
 AXES = {
-    "batch-size": {workload: _powers(1, 1024) for workload in steps.BATCHES},
+    "batch-size": {workload: _powers(1, 1024) for workload in BATCHES},
     "width": {"mlp": _powers(16, 2048), "vit": _powers(16, 512), "gpt": _powers(32, 512)},
     "depth": {"mlp": _powers(1, 32), "vit": _powers(1, 16), "gpt": _powers(1, 16)},
     "sequence-length": {"gpt": _powers(16, 1024)},
@@ -43,7 +44,7 @@ def _row(workload, axis, of_size):
         f"from {times[0][0]} to {times[-1][0]}, {times[-1][1]:.0f} us; intermediate values to the "
         f"power of {exponent(memory):.2f}, {memory[-1][1] / 1e6:.1f} MB"
     )
-    return row(what, exponent(times), note=note, id=f"growth.{workload}.{axis}")
+    return row(what, exponent(times), note=note, name=f"growth.{workload}.{axis}")
 
 
 def sweep(bench):

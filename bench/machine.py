@@ -11,6 +11,12 @@ def usable_cpus():
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
+def thread_counts():
+    """One thread, and as many as there are CPUs for this process."""
+    most = len(usable_cpus()) or os.cpu_count() or 1
+    return (1,) if most == 1 else (1, most)
+
+
 def cpu_model():
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -55,6 +61,8 @@ def pin_to(cpus):
     return lambda: os.sched_setaffinity(0, cpus)
 
 
+# What torch.compile has compiled, so that a second run need not.
+_COMPILED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "bench-compiled")
 _THREAD_VARIABLES = (
     "NACRE_THREADS",
     "OMP_NUM_THREADS",
@@ -73,6 +81,7 @@ def process_environment(threads):
     environment["CUDA_VISIBLE_DEVICES"] = ""
     environment["JAX_PLATFORMS"] = "cpu"
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment.setdefault("TORCHINDUCTOR_CACHE_DIR", _COMPILED)
     return environment
 
 

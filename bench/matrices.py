@@ -10,12 +10,11 @@ import glob
 import math
 import os
 
-import goals
 import processes
 from report import row
 from steps import PEAK_SHARE
 
-LARGE = "matmul:1024x1024x1024:nn"
+LARGE = {n: f"matmul:{n}x{n}x{n}:nn" for n in (1024, 2048)}
 # (rows, out, in) of linear layers: mlp at three batches, lenet, vit, gpt.
 LAYERS = (
     *((batch, out, into) for batch in (12, 64, 256) for out, into in ((128, 784), (128, 128), (10, 128))),
@@ -103,12 +102,15 @@ def ratio_of(times):
     return times["nacre"] / min(time for who, time in times.items() if who != "nacre")
 
 
+def _peak_row(n, threads, us, peak, name):
+    what = f"product of {n} cubed, {threads} thread(s): share of the measured peak"
+    return row(what, 2 * n**3 / us * 1e-3 / peak, note=f"peak {peak:.0f} GFLOP/s", name=name)
+
+
 def _rows(figures, threads):
-    best, peak = figures["us_best"], figures["peak_gflops"]
-    share = 2 * 1024**3 / best[LARGE]["nacre"] * 1e-3 / peak
-    what = f"product 1024 x 1024 x 1024, {threads} thread(s): share of the measured peak"
-    rows = [row(what, share, note=f"peak {peak:.0f} GFLOP/s", id=f"products.peak.{threads}")]
-    if len(best[LARGE]) == 1:
+    best, peak, which = figures["us_best"], figures["peak_gflops"], "1" if threads == 1 else "all"
+    rows = [_peak_row(n, threads, best[name]["nacre"], peak, f"products.peak.{n}.{which}") for n, name in LARGE.items()]
+    if len(best[LARGE[1024]]) == 1:
         return rows
     ratios = {name: ratio_of(best[name]) for name in shapes()}
     worst = max(ratios, key=ratios.get)
@@ -121,17 +123,16 @@ def _rows(figures, threads):
     for kind, what, value, note in (
         ("mean", f"{len(ratios)} products, geometric mean", mean, dropped),
         ("worst", "products, the worst", ratios[worst], times(worst)),
-        ("large", "product 1024 x 1024 x 1024", ratio_of(best[LARGE]), times(LARGE)),
+        *((n, f"product of {n} cubed", ratio_of(best[name]), times(name)) for n, name in LARGE.items()),
     ):
-        name = f"products.{kind}.{threads}"
         what = f"{what}, {threads} thread(s): Nacre / the best BLAS"
-        rows.append(row(what, value, goal=goals.bound(name), note=note, id=name))
+        rows.append(row(what, value, note=note, name=f"products.{kind}.{which}"))
     return rows
 
 
 def products(bench):
-    names, rows, figures = [*shapes(), LARGE], [], {}
-    for threads in (1, 2)[: max(1, len(bench.cpus))]:
+    names, rows, figures = [*shapes(), *LARGE.values()], [], {}
+    for threads in bench.threads:
         workers = _start_peers(bench, names, threads)
         try:
             rounds = _rounds(bench, names, workers, threads)

@@ -1,8 +1,7 @@
 """Memory: the plan's peak beside what is live at once, and the process that trains beside the peers' processes."""
 
-import goals
-import steps
 from report import row
+from workloads import usual_batch
 
 TRAINING_STEPS = "5"
 PEERS = ("jax", "torch")
@@ -13,7 +12,7 @@ def _plan_row(workload, answer):
     name = f"memory.plan.{workload}"
     what = f"{workload}, batch {answer['batch']}: the plan's peak / what is live at once"
     note = f"{peak / 1e6:.2f} MB / {live / 1e6:.2f} MB"
-    return row(what, peak / max(live, 1), goal=goals.bound(name), note=note, id=name)
+    return row(what, peak / max(live, 1), note=note, name=name)
 
 
 def _resident(bench, workload, batch):
@@ -36,14 +35,14 @@ def _resident_row(workload, resident):
         return row(f"{workload}: resident memory of the process that trains", ours / 1e6, "MB")
     least = min(size for who, size in resident.items() if who != "nacre")
     what = f"{workload}: resident memory of the process that trains, Nacre / the least of the peers"
-    return row(what, ours / least, goal=goals.bound(name), note=note, id=name)
+    return row(what, ours / least, note=note, name=name)
 
 
 def memory(bench):
     rows, figures = [], {}
     for workload in bench.workloads:
         bench.say(f"{workload}: memory")
-        batch = steps.usual_batch(workload)
+        batch = usual_batch(workload)
         flags = f"--batch-size {batch} --seconds 0 --threads 1 --json"
         answer, _ = bench.run_json(bench.nacre(f"bench {workload} {flags}"))
         resident = _resident(bench, workload, batch)

@@ -2,9 +2,9 @@
 
        overhead [--batch-size N] [--seconds S]
 
-   Of an mlp's training step on one thread, what is not the replay of its plan: recording the operations, hashing them,
-   finding the plan, binding its arguments, storing its results, freeing the records. A trace tells how long
-   each replay takes. And, where there are two CPUs, how long a region of two threads takes to reach the second one: while it
+   Of an mlp's training step on one thread, how often it allocates, and what is not the replay of its plan: recording the
+   operations, hashing them, finding the plan, binding its arguments, storing its results, freeing the records. A trace
+   tells how long each replay takes. And, where there are two CPUs, how long a region of two threads takes to reach the second one: while it
    spins, and from where it has parked; beside what a line of memory takes from one CPU to the other. */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 
@@ -54,11 +54,21 @@ static void print_times(const char *key, times *t) {
 /* ---- a step ---- */
 
 static times plain_steps, outside;
+static uint64_t most_allocations; /* of a plain step */
 
 static nacre_status timed_step(nacre_cli_job *job, uint64_t *ns) {
     uint64_t begin = nacre_clock_ns();
     nacre_status status = nacre_cli_job_run(job, NACRE_CLI_STEP, NULL);
     *ns = nacre_clock_ns() - begin;
+    return status;
+}
+
+static nacre_status plain_step(nacre_cli_job *job) {
+    uint64_t ns, before = nacre_memory().allocations;
+    nacre_status status = timed_step(job, &ns);
+    uint64_t allocations = nacre_memory().allocations - before;
+    most_allocations = allocations > most_allocations ? allocations : most_allocations;
+    add(&plain_steps, ns);
     return status;
 }
 
@@ -77,8 +87,7 @@ static nacre_status measure_steps(nacre_cli_job *job, double seconds) {
     nacre_status status = NACRE_OK;
     for (int i = 0; status == NACRE_OK && i < WARM_UP; i++) status = timed_step(job, &ns);
     while (status == NACRE_OK && nacre_clock_ns() < end) {
-        status = timed_step(job, &ns);
-        add(&plain_steps, ns);
+        status = plain_step(job);
         status = status ? status : nacre_trace_start();
         for (int i = 0; status == NACRE_OK && i < WARM_UP; i++) {
             nacre_trace_rewind();
@@ -86,10 +95,7 @@ static nacre_status measure_steps(nacre_cli_job *job, double seconds) {
             if (i > 0) add(&outside, ns - replayed_ns()); /* the first one names the steps */
         }
         nacre_trace_stop();
-        for (int i = 0; status == NACRE_OK && i < WARM_UP; i++) {
-            status = timed_step(job, &ns);
-            add(&plain_steps, ns);
-        }
+        for (int i = 0; status == NACRE_OK && i < WARM_UP; i++) status = plain_step(job);
     }
     return status;
 }
@@ -176,8 +182,8 @@ static int run(int64_t batch, double seconds) {
         fprintf(stderr, "overhead: %s\n", nacre_error_message());
         return 1;
     }
-    printf("{\"workload\": \"mlp\", \"batch\": %lld, \"steps\": %zu", (long long)batch,
-           plain_steps.count);
+    printf("{\"workload\": \"mlp\", \"batch\": %lld, \"steps\": %zu, \"allocations\": %llu",
+           (long long)batch, plain_steps.count, (unsigned long long)most_allocations);
     print_times("us_step", &plain_steps);
     print_times("us_outside", &outside);
     print_times("us_hand_off_spinning", &spinning);

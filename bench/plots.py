@@ -147,7 +147,7 @@ def _ratios(rows, path):
 def _products(figures, path):
     best = figures[min(figures)]["us_best"]
     names = [name for name in matrices.shapes() if len(best[name]) > 1]
-    bars = [(name, matrices.ratio_of(best[name]), 1.0) for name in (*names, matrices.LARGE)] if names else []
+    bars = [(name, matrices.ratio_of(best[name]), 1.0) for name in (*names, *matrices.LARGE.values())] if names else []
     if bars:
         _bars(bars, "Products, one thread: Nacre's time / the best BLAS library's", path)
     return bool(bars)

@@ -83,7 +83,11 @@ class Peer:
             env=machine.process_environment(threads),
             preexec_fn=machine.pin_to(cpus),
         )
-        self.version = self._read()["version"]
+        try:
+            self.version = self._read()["version"]
+        except Failure:
+            self.close()
+            raise
 
     def _read(self):
         line = self._process.stdout.readline()
@@ -105,7 +109,10 @@ class Peer:
         return self._read()
 
     def close(self):
-        self._process.stdin.close()
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended by itself
         self._process.wait()
         self._process.stdout.close()
         self._errors.close()

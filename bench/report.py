@@ -1,26 +1,25 @@
-"""Rows, the table of them on stdout, and the file in bench/results/."""
+"""Rows, the tables of them on stdout, and the file in bench/results/."""
 
 import datetime
 import json
 import os
 
 import machine
+from goals import GOALS, Goal
 
 
-def row(what, measured, unit="", goal=None, strict=False, note="", id=None):
-    """A row. goal: an upper bound."""
-    met = None
-    if goal is not None and measured is not None:
-        met = measured < goal if strict else measured <= goal
+def row(what, measured, unit="", note="", name=None, goal=None):
+    """A row, with the goal of its name unless one is given. measured: None where it could not be."""
+    goal = goal or GOALS.get(name)
     return {
         "what": what,
         "measured": measured,
         "unit": unit,
-        "goal": goal,
-        "met": met,
-        "strict": strict,
+        "goal": goal and goal.bound,
+        "at_least": bool(goal and goal.at_least),
+        "met": None if goal is None or measured is None else goal.met(measured),
         "note": note,
-        "id": id,
+        "id": name,
     }
 
 
@@ -29,36 +28,47 @@ def number(value):
         return "-"
     if value != 0 and abs(value) < 0.001:
         return f"{value:.1e}"
-    return (
-        f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
-    )
+    digits = 3 if abs(value) < 1 else 2 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}"
 
 
-def _bound(value, unit, strict):
-    return (
-        "" if value is None else f"{'<' if strict else '<='} {value:g}{' ' + unit if unit else ''}"
-    )
+def _with_unit(value, unit):
+    return f"{number(value)} {unit}".strip()
 
 
-def _verdict(row):
-    if row["measured"] is None:
-        return "not measured"
-    return {True: "met", False: "MISSED", None: ""}[row["met"]]
+def _verdict(measured, met):
+    return "not measured" if measured is None else {True: "met", False: "MISSED", None: ""}[met]
 
 
 def table(rows):
-    heading = ("what", "goal", "measured", "", "how")
-    lines = [heading] + [
-        (
-            row["what"],
-            _bound(row["goal"], row["unit"], row["strict"]),
-            f"{number(row['measured'])} {row['unit']}".strip(),
-            _verdict(row),
-            row["note"],
-        )
-        for row in rows
-    ]
-    return columns(heading, lines[1:])
+    lines = []
+    for of in rows:
+        goal = "" if of["goal"] is None else str(Goal("", of["goal"], of["unit"], of["at_least"]))
+        measured = _with_unit(of["measured"], of["unit"])
+        lines.append((of["what"], goal, measured, _verdict(of["measured"], of["met"]), of["note"]))
+    return columns(("what", "goal", "measured", "", "how"), lines)
+
+
+def _doubt(name, measured):
+    """What is to be said of a ratio to peers whose results the check has not found to be Nacre's."""
+    kind, workload = name.split(".")[:2]
+    if kind not in ("step", "infer"):
+        return ""
+    checks = [of for other, of in measured.items() if other.startswith(f"check.{kind}.{workload}.")]
+    return "" if any(of["met"] for of in checks) else ", NOT CHECKED"
+
+
+def goals_table(rows):
+    """Goal, measured, met or not, of every goal. Of rows with one id the last one counts."""
+    measured = {of["id"]: of for of in rows if of.get("id")}
+    lines = []
+    for name, goal in GOALS.items():
+        of = measured.get(name, {"measured": None, "note": ""})
+        value = of["measured"]
+        verdict = _verdict(value, None if value is None else goal.met(value))
+        verdict += _doubt(name, measured) if value is not None else ""
+        lines.append((goal.what, str(goal), _with_unit(value, goal.unit), verdict, of["note"]))
+    return columns(("goal", "bound", "measured", "", "how"), lines)
 
 
 def columns(heading, lines):
@@ -70,10 +80,10 @@ def columns(heading, lines):
     return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
 
 
-def results_path(folder, suffix):
+def results_path(folder):
     """<date>-<cpu>.json, with a number where the day has one already: nothing is overwritten."""
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-    stem = f"{date}-{machine.slug(machine.cpu_model())}{suffix}"
+    stem = f"{date}-{machine.slug(machine.cpu_model())}"
     path, number = os.path.join(folder, f"{stem}.json"), 2
     while os.path.exists(path):
         path, number = os.path.join(folder, f"{stem}-{number}.json"), number + 1

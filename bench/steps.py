@@ -1,86 +1,14 @@
-"""Training steps and inference of the workloads: their arithmetic, and their time beside the peers'.
+"""Training steps and inference of the workloads: their time beside the peers'.
 
 Absolute times prove nothing on a shared machine, ratios do: what is compared runs in turn, A B A B,
 each on the same CPUs, and of each the best counts.
 """
 
-import goals
 import processes
 from report import row
+from workloads import BATCHES, INFERENCE, peers_of, usual_batch
 
-BATCHES = {"mlp": (32, 64, 128, 256), "lenet": (64,), "vit": (64,), "gpt": (12,), "resnet20": (64,)}
-INFERENCE = {"mlp": 1, "lenet": 1, "vit": 1}
-MOST_SAMPLES = {"mlp": 1024}  # of the file; else the largest batch
 PEAK_SHARE = 0.95  # a round in which the machine was slower than this share of its best is dropped
-# Rounding differs in the last bits of f32. A rate of 0.1 through twenty normalised layers makes a
-# hundred times more of it with each step.
-CHECK_BATCH = "12"
-LOSS_STEPS, LOSS_TOLERANCE, OUTPUT_TOLERANCE = 5, {"resnet20": 2e-2}, 1e-4
-
-
-# Peers without all workloads, and those without one of training and inference.
-WORKLOADS_OF = {"numpy": ("mlp",), "numba": ("mlp",), "tensorflow": ("mlp", "lenet"), "mlx": ("mlp",)}
-INFERENCE_ONLY, TRAINING_ONLY = ("onnxruntime",), ("numba", "tensorflow", "mlx")
-
-
-def peers_of(bench, workload, infer):
-    """The peers that have it; PyTorch compiled is one of its own."""
-    names = [p for p in bench.peers if workload in WORKLOADS_OF.get(p, (workload,))]
-    names = [p for p in names if p not in (TRAINING_ONLY if infer else INFERENCE_ONLY)]
-    return names + (["torch-compiled"] if bench.compiled and "torch" in names else [])
-
-
-def usual_batch(workload):
-    return BATCHES[workload][:2][-1]
-
-
-# ---- the same arithmetic ----
-
-
-def _numbers(bench, command, workload, *words):
-    outcome = bench.run([*command, workload, bench.sample(workload), *words])
-    return [float(line) for line in outcome.lines]
-
-
-def _apart(ours, theirs):
-    if len(ours) != len(theirs) or not ours:
-        raise processes.Failure(f"{len(ours)} numbers from nacre, {len(theirs)} from the peer")
-    largest = max(1, max(abs(b) for b in theirs))
-    return max(abs(a - b) for a, b in zip(ours, theirs)) / largest
-
-
-def _check_workload(bench, workload, figures):
-    rows = []
-    for infer in (False, True):
-        words = ["--batch-size", CHECK_BATCH, *(["--infer"] if infer else ["--steps", str(LOSS_STEPS)])]
-        what = "outputs" if infer else f"first {LOSS_STEPS} losses"
-        tolerance = OUTPUT_TOLERANCE if infer else LOSS_TOLERANCE.get(workload, 1e-4)
-        ours = _numbers(bench, [bench.program("bench/losses")], workload, *words)
-        key = f"{workload} {what}"
-        figures[key] = {"nacre": ours[:LOSS_STEPS]}
-        for peer in peers_of(bench, workload, infer):
-            if peer == "torch-compiled":
-                continue
-            label = f"{workload}: {what}, difference from {peer}"
-            try:
-                theirs = _numbers(bench, bench.peer_command(peer), workload, *words)
-                figures[key][peer] = theirs[:LOSS_STEPS]
-                rows.append(row(label, _apart(ours, theirs), goal=tolerance))
-            except processes.Failure as failure:
-                rows.append(row(label, None, goal=tolerance, note=str(failure)))
-    return rows
-
-
-def check(bench):
-    """First of all: Nacre and the peers compute the same from the same weights and data."""
-    figures, rows = {}, []
-    for workload in bench.workloads:
-        bench.say(f"{workload}: the same losses and outputs")
-        rows += _check_workload(bench, workload, figures)
-    return rows, figures
-
-
-# ---- times ----
 
 
 def nacre(bench, workload, flags, threads):
@@ -88,48 +16,70 @@ def nacre(bench, workload, flags, threads):
     return bench.run_json(bench.nacre(words), threads)[0]
 
 
-def _round(bench, workers, workload, batch, threads, infer, backwards):
-    """Everybody once, in turn."""
-    answers = {}
-    for name in reversed(["nacre", *workers]) if backwards else ["nacre", *workers]:
-        if name == "nacre":
-            flags = f"--batch-size {batch}" + (" --infer" if infer else "")
-            answers[name] = nacre(bench, workload, flags, threads)
-        else:
-            answers[name] = workers[name].time_steps(batch, bench.step_seconds)
-    return answers
+class Workers:
+    """The peers' processes for one workload, mode and number of threads. One that fails is named and left out."""
 
-
-def _start_workers(bench, workload, threads, infer):
-    workers = {}
-    for peer in peers_of(bench, workload, infer):
+    def __init__(self, bench, workload, threads, infer):
+        self._bench, self._workload, self._threads = bench, workload, threads
+        self._infer = infer
+        self._peers = {}
         words = [workload, bench.sample(workload), "--serve"] + (["--infer"] if infer else [])
-        if peer == "torch-compiled":
-            words.append("--compile")
-        command = [*bench.peer_command(peer.split("-")[0]), *words]
-        errors = f"{bench.errors}-{peer}"
+        for peer in peers_of(bench, workload, infer):
+            command, errors = [*bench.peer_command(peer), *words], f"{bench.errors}-{peer}"
+            try:
+                self._peers[peer] = processes.Peer(command, threads, bench.cpus[:threads], errors)
+            except processes.Failure as failure:
+                bench.say(f"{workload}: {peer} is skipped: {failure}")
+
+    def names(self):
+        return list(self._peers)
+
+    def time_steps(self, peer, batch, seconds):
+        """None of a peer that has failed."""
+        if peer not in self._peers:
+            return None
         try:
-            workers[peer] = processes.Peer(command, threads, bench.cpus[:threads], errors)
+            return self._peers[peer].time_steps(batch, seconds)
         except processes.Failure as failure:
-            bench.say(f"{peer} is skipped: {failure}")
-    return workers
+            self._bench.say(f"{self._workload}, batch {batch}: {peer} is left out from here: {failure}")
+            self._peers.pop(peer).close()
+            return None
+
+    def compile(self, batches):
+        """What a first step costs, before the clock starts."""
+        for peer in self.names():
+            for batch in batches:
+                self.time_steps(peer, batch, 0)
+
+    def round(self, batch, backwards):
+        """Everybody once, in turn: {who: answer}."""
+        answers = {}
+        for who in reversed(["nacre", *self.names()]) if backwards else ["nacre", *self.names()]:
+            if who == "nacre":
+                flags = f"--batch-size {batch}" + (" --infer" if self._infer else "")
+                answers[who] = nacre(self._bench, self._workload, flags, self._threads)
+            else:
+                answers[who] = self.time_steps(who, batch, self._bench.step_seconds)
+        return {who: answer for who, answer in answers.items() if answer}
+
+    def close(self):
+        for peer in self._peers.values():
+            peer.close()
 
 
 def _all_rounds(bench, workload, batches, threads, infer):
     """{batch: [round]}: the batches take turns too, so that a slow minute falls on all of them."""
     rounds = {batch: [] for batch in batches}
-    workers = _start_workers(bench, workload, threads, infer)
+    workers = Workers(bench, workload, threads, infer)
     try:
+        workers.compile(batches)
         for number in range(bench.rounds):
             kind = "inference" if infer else "training step"
             bench.say(f"{workload}, {kind}, {threads} thread(s): round {number + 1} of {bench.rounds}")
             for batch in batches:
-                rounds[batch].append(
-                    _round(bench, workers, workload, batch, threads, infer, number % 2 == 1)
-                )
+                rounds[batch].append(workers.round(batch, number % 2 == 1))
     finally:
-        for worker in workers.values():
-            worker.close()
+        workers.close()
     return rounds
 
 
@@ -138,9 +88,10 @@ def _best(rounds):
     peak = max(r["nacre"]["peak_gflops"] for r in rounds)
     kept = [r for r in rounds if r["nacre"]["peak_gflops"] >= PEAK_SHARE * peak]
     ours = min((r["nacre"] for r in kept), key=lambda answer: answer["us_min"])
+    names = [name for name in rounds[0] if all(name in r for r in rounds)]
     return {
-        "us_best": {name: min(r[name]["us_min"] for r in kept) for name in rounds[0]},
-        "us_best_of_all_rounds": {n: min(r[n]["us_min"] for r in rounds) for n in rounds[0]},
+        "us_best": {name: min(r[name]["us_min"] for r in kept) for name in names},
+        "us_best_of_all_rounds": {name: min(r[name]["us_min"] for r in rounds) for name in names},
         "rounds": len(rounds),
         "rounds_dropped": len(rounds) - len(kept),
         "peak_gflops": peak,
@@ -150,26 +101,34 @@ def _best(rounds):
     }
 
 
+def _us(time):
+    return f"{time:.1f}" if time < 100 else f"{time:.0f}"
+
+
 def _note(result, peer):
     return (
-        f"{result['us_best']['nacre']:.0f} us / {result['us_best'][peer]:.0f} us; "
+        f"{_us(result['us_best']['nacre'])} us / {_us(result['us_best'][peer])} us; "
         f"{result['roofline_share']:.0%} of the roofline; "
         f"{result['rounds_dropped']} of {result['rounds']} rounds dropped"
     )
 
 
+def _share_row(kind, workload, batch, result):
+    mode = "inference" if kind == "infer" else "training step"
+    name = f"fraction.{'infer.' if kind == 'infer' else ''}{workload}.{batch}"
+    what = f"{workload}, {mode}, batch {batch}, 1 thread: share of the roofline"
+    how = f"{_us(result['nacre']['roofline_us'])} us / {_us(result['nacre']['us_min'])} us"
+    return row(what, result["roofline_share"], note=how, name=name)
+
+
 def _pair_rows(kind, workload, batch, threads, result):
-    rows = []
-    if threads == 1 and kind == "step":
-        share = result["roofline_share"]
-        what = f"{workload}, batch {batch}, 1 thread: share of the roofline"
-        rows.append(row(what, share, id=f"fraction.{workload}.{batch}"))
+    rows = [_share_row(kind, workload, batch, result)] if threads == 1 else []
     for peer in result["us_best"]:
         if peer != "nacre":
             what = f"{kind} {workload}, batch {batch}, {threads} thread(s) each: Nacre / {peer}"
             ratio = result["us_best"]["nacre"] / result["us_best"][peer]
             name = f"{kind}.{workload}.{batch}.{threads}.{peer}"
-            rows.append(row(what, ratio, note=_note(result, peer), id=name))
+            rows.append(row(what, ratio, note=_note(result, peer), name=name))
     return rows
 
 
@@ -183,19 +142,15 @@ def _best_row(kind, workload, batch, of_threads):
     if not best:
         return []
     peer = min(best, key=best.get)
-    name = f"{kind}.{workload}.{batch}"
     what = f"{kind} {workload}, batch {batch}, best of all: Nacre / {peer}"
-    how = f"{ours:.0f} us / {best[peer]:.0f} us"
-    return [row(what, ours / best[peer], goal=goals.bound(name), note=how, id=name)]
+    how = f"{_us(ours)} us / {_us(best[peer])} us, {peer}"
+    return [row(what, ours / best[peer], note=how, name=f"{kind}.{workload}.{batch}")]
 
 
 def _compare(bench, workload, batches, infer, all_threads):
     kind = "infer" if infer else "step"
     figures, rows = {batch: {} for batch in batches}, []
     for threads in all_threads:
-        if threads > 1 and len(bench.cpus) == 1:
-            bench.say("two threads: skipped, this process may use one CPU")
-            continue
         for batch, rounds in _all_rounds(bench, workload, batches, threads, infer).items():
             figures[batch][threads] = _best(rounds)
             rows += _pair_rows(kind, workload, batch, threads, figures[batch][threads])
@@ -208,22 +163,19 @@ def step(bench):
     rows, figures = [], {}
     for workload in bench.workloads:
         batches = (usual_batch(workload),) if bench.quick else BATCHES[workload]
-        more, figures[workload] = _compare(bench, workload, batches, False, (1, 2))
+        more, figures[workload] = _compare(bench, workload, batches, False, bench.threads)
         rows += more
     return rows, figures
 
 
 def infer(bench):
+    """Of one sample; the mlp's is too short to share, and its goal names one thread."""
     rows, figures = [], {}
     for workload in bench.workloads:
-        if workload in INFERENCE:
-            threads = (1,) if workload == "mlp" else (1, 2)
-            more, figures[workload] = _compare(bench, workload, (INFERENCE[workload],), True, threads)
-            rows += more
+        threads = (1,) if workload == "mlp" else bench.threads
+        more, figures[workload] = _compare(bench, workload, (INFERENCE[workload],), True, threads)
+        rows += more
     return rows, figures
-
-
-# ---- the baseline ----
 
 
 def baseline(bench):

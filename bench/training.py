@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 
-import goals
 import processes
 from report import row
 
 MNIST_BYTES = 70000 * 784  # as bytes, which is how Nacre keeps it
 TARGET = 0.98
+WHAT = f"process start to {TARGET:.0%} on MNIST, 1 thread: Nacre / torch"
 
 
 def _nacre_mnist(bench, number):
@@ -55,55 +55,47 @@ def _find_mnist(bench):
     return folder if result["data"] == "mnist" else None
 
 
-def mnist(bench):
-    """Process start to 98 %. PyTorch is let off its exit; Nacre's time has its files written."""
-    what = f"process start to {TARGET:.0%} on MNIST, 1 thread: Nacre / torch"
-    bench.data = bench.data or _find_mnist(bench)
-    if not bench.data:
-        return [row(what, None, note="no data: give --data DIR or set NACRE_DATA")], {}
-    runs = {"nacre": [], "torch": []}
+def _in_turn(bench):
+    """{who: [run]}"""
+    runs = {"nacre": []}
     for number in range(bench.mnist_rounds):
         bench.say(f"MNIST to {TARGET:.0%}: round {number + 1} of {bench.mnist_rounds}")
         runs["nacre"].append(_nacre_mnist(bench, number))
         if "torch" in bench.peers:
-            runs["torch"].append(_torch_mnist(bench))
-    best = {name: min(r, key=lambda one: one["seconds"]) for name, r in runs.items() if r}
-    for name, one in best.items():
-        if one["accuracy"] < TARGET:
-            return [row(what, None, note=f"{name} reached {one['accuracy']:.4f} only")], runs
-    ours = best["nacre"]
-    memory = row(
-        "resident memory of that process beyond the data",
-        (ours["peak_rss_bytes"] - MNIST_BYTES) / 1e6,
-        "MB",
-        goal=goals.bound("mnist.memory"),
-        id="mnist.memory",
-        note=f"{ours['peak_rss_bytes'] / 1e6:.1f} MB in all",
-    )
-    if "torch" not in best:
-        return [
-            row(what, None, note=f"Nacre {ours['seconds']:.2f} s; no PyTorch here"),
-            memory,
-        ], runs
-    theirs = best["torch"]
-    memory["note"] += f"; torch {theirs['peak_rss_bytes'] / 1e6:.0f} MB in all"
-    rows = [
-        row(
-            what,
-            ours["seconds"] / theirs["seconds"],
-            goal=goals.bound("mnist.time"),
-            id="mnist.time",
-            note=f"{ours['seconds']:.2f} s, {ours['epochs']} epochs / "
-            f"{theirs['seconds']:.2f} s, {theirs['epochs']} epochs",
-        ),
-        row(
-            "the same per epoch",
-            ours["seconds"] / ours["epochs"] * theirs["epochs"] / theirs["seconds"],
-        ),
-        row(
-            "the same in CPU time",
-            ours["cpu_seconds"] / theirs["cpu_seconds"],
-            note=f"{ours['cpu_seconds']:.2f} s / {theirs['cpu_seconds']:.2f} s",
-        ),
+            runs.setdefault("torch", []).append(_torch_mnist(bench))
+    return runs
+
+
+def _memory_row(best):
+    note = ", ".join(f"{who} {one['peak_rss_bytes'] / 1e6:.1f} MB in all" for who, one in best.items())
+    beyond = (best["nacre"]["peak_rss_bytes"] - MNIST_BYTES) / 1e6
+    return row("resident memory of that process beyond the data", beyond, "MB", note=note, name="mnist.memory")
+
+
+def _ratio_rows(ours, theirs):
+    def both(key, unit):
+        return f"{ours[key]:.2f} {unit} / {theirs[key]:.2f} {unit}"
+
+    epochs = f"{ours['epochs']} epochs / {theirs['epochs']} epochs"
+    per_epoch = ours["seconds"] / ours["epochs"] * theirs["epochs"] / theirs["seconds"]
+    return [
+        row(WHAT, ours["seconds"] / theirs["seconds"], note=f"{both('seconds', 's')}; {epochs}", name="mnist.time"),
+        row("the same per epoch", per_epoch),
+        row("the same in CPU time", ours["cpu_seconds"] / theirs["cpu_seconds"], note=both("cpu_seconds", "s")),
     ]
-    return [*rows, memory], runs
+
+
+def mnist(bench):
+    """Process start to 98 %. PyTorch is let off its exit; Nacre's time has its files written."""
+    bench.data = bench.data or _find_mnist(bench)
+    if not bench.data:
+        return [row(WHAT, None, note="no data: give --data DIR or set NACRE_DATA", name="mnist.time")], {}
+    runs = _in_turn(bench)
+    best = {who: min(r, key=lambda one: one["seconds"]) for who, r in runs.items()}
+    for who, one in best.items():
+        if one["accuracy"] < TARGET:
+            return [row(WHAT, None, note=f"{who} reached {one['accuracy']:.4f} only", name="mnist.time")], runs
+    if "torch" not in best:
+        alone = f"Nacre {best['nacre']['seconds']:.2f} s; no PyTorch here"
+        return [row(WHAT, None, note=alone, name="mnist.time"), _memory_row(best)], runs
+    return [*_ratio_rows(best["nacre"], best["torch"]), _memory_row(best)], runs

@@ -16,7 +16,7 @@ def _bench(shop, size, threads):
 
 
 def _speed(shop):
-    ways = {(n, t): _bench(shop, n, t) for n in SIZES for t in ((1, 2) if shop.two_threads() else (1,))}
+    ways = {(n, t): _bench(shop, n, t) for n in SIZES for t in (shop.threads)}
     rounds, speed = shop.in_turn(ways, "batch size, steps"), {}
     for (size, threads), answers in rounds.items():
         us = min(a["us_min"] for a in answers)
@@ -118,8 +118,73 @@ def _search_table(figures):
     return pages.table(["batch", *[f"rate {r}" for r in rates]], lines)
 
 
+def _about_speed(figures):
+    """How a step's speed grows with the batch."""
+    speed, first, last, lines = figures["speed"], str(SIZES[0]), str(SIZES[-1]), []
+    for threads in speed[first]:
+        gains = [speed[size][threads]["samples_per_s"] / speed[first][threads]["samples_per_s"] for size in speed]
+        pairs = zip(map(str, SIZES[1:]), gains[1:])
+        each = pages.listed(f"{pages.ratio(gain)} at {size}" for size, gain in pairs)
+        lines.append(f"{threads} thread(s): samples per second, beside those at {first}, are {each} times as many.")
+    one, most = list(speed[first])[0], list(speed[first])[-1]
+    if most != one:
+        ratios = {size: of[most]["us"] / of[one]["us"] for size, of in speed.items()}
+        said = pages.verdicts(ratios, "shorten a step at batch", "make it longer at", "change nothing at")
+        lines.append(f"{most} threads beside one (time / time): they {said}.")
+    wanted = "larger batches use the machine better" if gains[-1] > 1 + pages.NOISE else "the size hardly matters to speed"
+    return [f"From {first} to {last} {wanted}.", *lines]
+
+
+def _reached(runs):
+    return sum(run["status"] == "done" for run in runs)
+
+
+def _sure_rates(figures, size):
+    """With how many of the rates every seed arrives: a size that is not choosy."""
+    return sum(_reached(runs) == len(runs) for runs in figures["search"][size].values())
+
+
+def _about_target(figures):
+    """Which size is first at the accuracy; of sizes within the noise of it that which most rates suit."""
+    target = {size: t for size, t in figures["target"].items() if _reached(t["runs"]) == len(t["runs"])}
+    if not target:
+        return ["No size reached the accuracy with every seed."]
+    mean = {size: _mean(t["runs"], "seconds") for size, t in target.items()}
+    first = min(mean.values())
+    near = [size for size in mean if mean[size] <= first * (1 + pages.NOISE)]
+    best = max(near, key=lambda size: (_sure_rates(figures, size), -mean[size]))
+    lines = [f"**Best size: {best}**, {pages.number(mean[best])} s in the mean of {len(target[best]['runs'])} seed(s)."]
+    if len(near) > 1:
+        each = pages.listed(f"{size} with {_sure_rates(figures, size)}" for size in near)
+        lines.append(f"Times cannot be told apart of {pages.listed(near)}; every seed arrives at {each} of the rates.")
+    slow = {size: mean[size] / mean[best] for size in mean if size not in near}
+    if slow:
+        each = pages.listed(f"{size} ({pages.ratio(r)} of its time)" for size, r in slow.items())
+        lines.append(f"Slower: {each}.")
+    missed = [size for size in figures["target"] if size not in target]
+    return lines + ([f"Not with every seed: {pages.listed(missed)}."] if missed else [])
+
+
+def _about_rates(figures):
+    rates = {size: float(t["rate"]) for size, t in figures["target"].items()}
+    growing = list(rates.values()) == sorted(rates.values()) and rates[str(SIZES[0])] < rates[str(SIZES[-1])]
+    each = pages.listed(f"{rate:g} at {size}" for size, rate in rates.items())
+    lines = [f"The best of the rates tried is {each}" + (": the larger the batch, the higher." if growing else ".")]
+    least, last = figures["target"][str(SIZES[0])]["rate"], str(SIZES[-1])
+    if growing:
+        runs = figures["search"][last][least]
+        lines.append(f"At {last} with the rate that suits {SIZES[0]} {_reached(runs)} of {len(runs)} seeds arrive in {EPOCHS} epochs.")
+    return lines
+
+
 def tables(figures):
-    return {"speed": _speed_table(figures), "target": _target_table(figures), "rates": _search_table(figures)}
+    return {
+        "speed": _speed_table(figures),
+        "about-speed": pages.bullets(_about_speed(figures)),
+        "target": _target_table(figures),
+        "rates": _search_table(figures),
+        "about-target": pages.bullets([*_about_target(figures), *_about_rates(figures)]),
+    }
 
 
 def draw(figures, stem):

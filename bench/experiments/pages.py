@@ -1,4 +1,5 @@
-"""The pages: markdown by hand around tables that a run fills in, between <!-- table: NAME --> and <!-- end -->."""
+"""The pages: explanations by hand around tables and conclusions that a run fills in, between <!-- table: NAME --> and
+<!-- end -->. What a page says of figures is made from the figures, so that it cannot contradict them."""
 
 import datetime
 import os
@@ -6,6 +7,7 @@ import re
 
 import machine
 
+NOISE = 0.05  # times that differ by less are not told apart
 _MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -37,6 +39,34 @@ def number(value):
 
 def ratio(value):
     return f"{value:.2f}"
+
+
+def bullets(lines):
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def span(values):
+    """From the least to the largest, once where they read the same."""
+    ends = list(dict.fromkeys((ratio(min(values)), ratio(max(values)))))
+    return " to ".join(ends)
+
+
+def listed(texts):
+    """a, b and c"""
+    texts = list(texts)
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def verdicts(ratios, faster, slower, equal):
+    """Sentences about {name: time / time of what it is compared with}: who is faster, who slower, who neither."""
+    groups = {
+        faster: {n: r for n, r in ratios.items() if r < 1 - NOISE},
+        slower: {n: r for n, r in ratios.items() if r > 1 + NOISE},
+        equal: {n: r for n, r in ratios.items() if abs(r - 1) <= NOISE},
+    }
+    return "; ".join(
+        f"{text} {listed(f'{name} ({ratio(r)})' for name, r in of.items())}" for text, of in groups.items() if of
+    )
 
 
 def filled(path, tables):

@@ -4,6 +4,7 @@ OpenBLAS takes AVX2 kernels on processors that it does not know, whatever they c
 once more with OpenBLAS told to do so too.
 """
 
+import math
 import os
 
 import charts
@@ -105,7 +106,45 @@ def tables(figures):
     return {
         "functions": pages.table(["function", "plain loop, us", *titles], [_line(r, peers) for r in scalars]),
         "products": pages.table(["product m x n x k", "plain loop, us", *titles], [_line(r, peers) for r in matrices]),
+        "about-functions": pages.bullets([*_about_peers(figures, scalars), _about_plain(scalars)]),
+        "about-products": pages.bullets([*_about_peers(figures, matrices), _about_plain(matrices)]),
     }
+
+
+def _mean(values):
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def _about_peers(figures, rows):
+    """Nacre beside the fastest library, and beside each."""
+    peers = list(figures["versions"])
+    if not peers:
+        return ["No library was there to compare with."]
+    ratios = {_label(row): row["nacre"] / min(row[p] for p in peers) for row in rows}
+    worst = max(ratios, key=ratios.get)
+    ahead, behind = ([r for r in ratios.values() if within(r)] for within in (_is_faster, _is_slower))
+    lines = [
+        f"Beside the fastest library Nacre is faster in {len(ahead)} of {len(ratios)} and slower in {len(behind)}; the others "
+        f"cannot be told apart. Geometric mean of its time over theirs: {pages.ratio(_mean(ratios.values()))}; the worst is "
+        f"{worst} with {pages.ratio(ratios[worst])}."
+    ]
+    for peer in peers:
+        mean = _mean([row["nacre"] / row[peer] for row in rows])
+        lines.append(f"Beside {_title(figures, peer)}: {pages.ratio(mean)} in the mean.")
+    return lines
+
+
+def _is_faster(ratio):
+    return ratio < 1 - pages.NOISE
+
+
+def _is_slower(ratio):
+    return ratio > 1 + pages.NOISE
+
+
+def _about_plain(rows):
+    faster = [row["plain"] / row["nacre"] for row in rows if row["plain"]]
+    return f"The plain loop takes {pages.number(min(faster))} to {pages.number(max(faster))} times as long as Nacre."
 
 
 def draw(figures, stem):

@@ -38,8 +38,8 @@ def _fast_math(shop):
 
 def _ways(shop):
     ways = {DEFAULT: Way(shop.build)}
-    if shop.two_threads():
-        ways["2 threads"] = Way(shop.build, threads=2)
+    for count in shop.threads[1:]:
+        ways[f"{count} threads"] = Way(shop.build, threads=count)
     for level in _levels(shop):
         ways[level] = Way(shop.build, ["env", f"NACRE_ISA={level}"])
     ways["op by op"] = Way(shop.build, ["env", "NACRE_EAGER=1"])
@@ -168,8 +168,42 @@ def _each_table(figures):
     return pages.table(["workload", *names], lines)
 
 
+def _about_way(figures, name):
+    """What one switch did, in time and in results."""
+    ratios = {f"`{w}`": of[name]["us"] / of[DEFAULT]["us"] for w, of in figures["speed"].items()}
+    said = pages.verdicts(ratios, "faster:", "slower:", "no difference that can be told:")
+    runs, base = figures["training"][name], figures["training"][DEFAULT]
+    same = all(a["weights"] == b["weights"] for a, b in zip(base, runs))
+    worst = [_worst(figures, name, what) for what in ("losses", "outputs")]
+    if same and set(worst) == {"equal bits"}:
+        results = "Losses, outputs and trained weights are equal to the bit."
+    else:
+        moved = max(abs(a["accuracy"] - b["accuracy"]) for a, b in zip(base, runs))
+        weights = "trained weights are equal to the bit" if same else f"test accuracy moves by {moved:.4f} at most"
+        results = f"Losses: {worst[0]}; outputs: {worst[1]}; {weights}."
+    ends = figures["diverging"]
+    end = f" A run to infinity ends as `{ends[name]}` instead of `{ends[DEFAULT]}`." if ends[name] != ends[DEFAULT] else ""
+    return f"**{name}**: {said}. {results}{end}"
+
+
+def _about_rounds(figures):
+    """How far the rounds of one way lay apart, which tells what its ratios are worth."""
+    spread = {}
+    for of_way in figures["speed"].values():
+        for name, way in of_way.items():
+            spread[name] = max(spread.get(name, 0), max(way["raw"]) / min(way["raw"]))
+    worst = max(spread, key=spread.get)
+    return f"Of the rounds of one way the slowest took up to {pages.ratio(spread[worst])} times as long as the fastest (`{worst}`)."
+
+
 def tables(figures):
-    return {"speed": _speed_table(figures), "results": _results_table(figures), "losses": _each_table(figures)}
+    names = [name for name in figures["training"] if name != DEFAULT]
+    return {
+        "speed": _speed_table(figures),
+        "results": _results_table(figures),
+        "losses": _each_table(figures),
+        "conclusions": pages.bullets([*(_about_way(figures, name) for name in names), _about_rounds(figures)]),
+    }
 
 
 def draw(figures, stem):

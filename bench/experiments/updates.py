@@ -26,7 +26,7 @@ def _best_blocks(rounds):
 
 def measure(shop):
     workloads = WORKLOADS[:1] if shop.check else WORKLOADS
-    threads = (1,) if shop.check or not shop.two_threads() else (1, 2)
+    threads = shop.threads[:1] if shop.check else shop.threads
     program, ways = shop.program("bench/experiments"), {}
 
     def way(kind, workload, count, seconds):
@@ -66,6 +66,40 @@ def _least_blocks(figures):
     return list(least.values())
 
 
+def _ratios(figures, kind, base):
+    """{way: {workload and threads: time / that of the way `base`}}"""
+    found = {}
+    for best in (best for name, best in figures["best"].items() if name.startswith(kind)):
+        times = {way["name"]: way["us_min"] for way in best["ways"]}
+        label = f"`{best['workload']}`" + (f" on {best['threads']} threads" if best["threads"] > 1 else "")
+        for way in times:
+            found.setdefault(way, {})[label] = times[way] / times[base]
+    del found[base]
+    return found
+
+
+def _verdict(way, ratios):
+    faster, slower, equal = "faster for", "slower for", "no difference that can be told for"
+    return f"**{way}**: {pages.verdicts(ratios, faster, slower, equal)}."
+
+
+def _about_tensors(figures):
+    """A tensor's fixed price: what the plan takes longer than one flat array."""
+    prices = []
+    for name, best in figures["best"].items():
+        if name.startswith("updates"):
+            times = {way["name"]: way["us_min"] for way in best["ways"]}
+            prices.append((times["one plan"] - times["one flat array"]) / best["parameters"])
+    return f"The difference between one plan and one flat array is {pages.span(prices)} us for each tensor."
+
+
+def _about_epilogue(figures):
+    least = _least_blocks(figures)
+    ratios = {f"{r['out']} x {r['in']}, batch {r['batch']}": r[EPILOGUE] / r[WHOLE] for r in least}
+    blocks = pages.span([r[BLOCKS] / r[WHOLE] for r in least])
+    return [_verdict(EPILOGUE, ratios), f"The product in blocks alone, with one update at the end, takes {blocks}."]
+
+
 def tables(figures):
     lines = []
     for row in _least_blocks(figures):
@@ -76,6 +110,11 @@ def tables(figures):
         "steps": _ways_table(figures, "steps"),
         "alone": _ways_table(figures, "updates"),
         "epilogue": pages.table(heading, lines),
+        "about-steps": pages.bullets(_verdict(*one) for one in _ratios(figures, "steps", "in the step's plan").items()),
+        "about-alone": pages.bullets(
+            [*(_verdict(*one) for one in _ratios(figures, "updates", "one plan").items()), _about_tensors(figures)]
+        ),
+        "about-epilogue": pages.bullets(_about_epilogue(figures)),
     }
 
 

@@ -16,6 +16,7 @@ class Workshop:
         self.root, self.work, self.say, self.build = root, work, say, os.path.abspath(options.build)
         # The last CPU first: interrupts and other programs that pin themselves choose the first.
         self.cpus, self.errors = machine.usable_cpus()[::-1], os.path.join(work, "stderr")
+        self.threads = machine.thread_counts()
         self.check, self.quick = options.check, options.quick and not options.check
         self.full = not self.check and not self.quick
         self.rounds = options.rounds or (1 if self.check else 2 if self.quick else 8)
@@ -62,9 +63,6 @@ class Workshop:
         """The Python with the peers, which bench/run sets up; None where it has not."""
         python = os.path.join(self.root, "build", "bench-venv", "bin", "python")
         return python if os.path.exists(python) and not self.check else None
-
-    def two_threads(self):
-        return len(self.cpus) > 1 or not self.cpus
 
     def in_turn(self, ways, what, rounds=None):
         """{name: function} -> {name: [result of each round]}; each round goes the other way round."""

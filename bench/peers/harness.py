@@ -100,8 +100,7 @@ def serve(options, arrays, prepare, version):
         x, y = arrays["x"][:batch], arrays["y"][:batch]
 
         def start():
-            # Nothing to start anew in inference, and nothing to gain where compiling takes long.
-            if options.infer or options.compile:
+            if options.infer:  # there is nothing to start anew
                 if batch not in kept:
                     kept[batch] = prepare(options, arrays, x, y)
                 return kept[batch]

@@ -4,6 +4,8 @@ Modules have the names of Nacre's, so that one file of weights fits both. Thread
 OMP_NUM_THREADS, which bench/run sets. --compile: through torch.compile.
 """
 
+from functools import cache
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -141,14 +143,30 @@ def optimizer_of(workload, parameters):
     return torch.optim.Adam(parameters, lr=1e-3, fused=True)
 
 
+@cache
+def compiled(workload, batch, infer):
+    """Once for each batch, however often a training starts anew: prepare() puts the weights back."""
+    network = NETWORKS[workload]().train(not infer)
+    return network, torch.compile(network if infer else mean_loss(network), dynamic=False)
+
+
+def mean_loss(network):
+    def loss(x, y):
+        out = network(x)
+        return F.cross_entropy(out.reshape(-1, out.shape[-1]), y.reshape(-1))
+
+    return loss
+
+
 def prepare(options, arrays, x, y):
-    network = NETWORKS[options.workload]()
-    weights = {n: torch.from_numpy(a.copy()) for n, a in arrays.items() if n not in ("x", "y")}
-    network.load_state_dict(weights)
+    if options.compile:
+        network, forward = compiled(options.workload, len(x), options.infer)
+    else:
+        network = NETWORKS[options.workload]().train(not options.infer)
+        forward = network if options.infer else mean_loss(network)
+    network.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items() if n not in ("x", "y")})
     x, y = torch.from_numpy(x), torch.from_numpy(y)
-    forward = torch.compile(network) if options.compile else network
     if options.infer:
-        network.eval()
 
         def infer():
             with torch.inference_mode():
@@ -159,8 +177,7 @@ def prepare(options, arrays, x, y):
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        out = forward(x)
-        loss = F.cross_entropy(out.reshape(-1, out.shape[-1]), y.reshape(-1))
+        loss = forward(x, y)
         loss.backward()
         optimizer.step()
         return loss.detach()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
 import harness
@@ -12,6 +13,36 @@ import harness
 FOLDER = os.path.join(os.environ.get("NACRE_SOURCE", ""), "bench")
 sys.path.insert(0, FOLDER)
 sys.dont_write_bytecode = True
+
+
+class FakeBench:
+    """What the comparisons ask of bench/run. peers: what each prints, or its script in Python; None fails."""
+
+    workloads, rounds, step_seconds, cpus = ["mlp"], 3, 0, []
+
+    def __init__(self, test, peers):
+        self.errors, self.said, self.unlike = test.path("errors"), "", set()
+        self.peers = {peer: text for peer, text in peers.items() if peer != "nacre"}
+        self._printed = peers
+
+    def say(self, text):
+        self.said += text + "\n"
+
+    def program(self, name):
+        return "nacre"
+
+    def sample(self, workload):
+        return f"{workload}.safetensors"
+
+    def peer_command(self, peer):
+        return [peer] if "nacre" in self._printed else [sys.executable, "-c", self.peers[peer]]
+
+    def run(self, command):
+        import processes
+        printed = self._printed[command[0]]
+        if printed is None:
+            raise processes.Failure(f"{command[0]}: exit code 1")
+        return unittest.mock.Mock(lines=printed.split())
 
 
 class BenchRun(harness.ProgramTest):
@@ -22,8 +53,12 @@ class BenchRun(harness.ProgramTest):
 
     def results(self):
         from report import row
-        rows = [row("a", 0.2, id="step.mlp.64", goal=0.38), row("b", 0.7, id="fraction.mlp.64"),
-                row("c", 0.5, id="step.lenet.64", goal=0.15), row("d", 0.3, id="infer.mlp.1", goal=0.35)]
+        from goals import Goal
+        rows = [row("a", 0.2, name="step.mlp.64"), row("b", 0.7, name="fraction.mlp.64"),
+                row("c", 0.5, name="step.lenet.64"), row("d", 0.3, name="infer.mlp.1"),
+                row("e", 1e-6, goal=Goal("e", 1e-4), name="check.step.mlp.torch"),
+                row("f", 1e-6, goal=Goal("f", 1e-4), name="check.step.lenet.torch"),
+                row("g", 1, goal=Goal("g", 1e-4), name="check.infer.mlp.torch")]
         path = self.path("results.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"machine": {"cpu": "a machine"}, "rows": rows}, file)
@@ -37,6 +72,8 @@ class BenchRun(harness.ProgramTest):
         self.assertRegex(lines["mlp, batch 64: training step"], r"<= 0\.38 +0\.200 +met$")
         self.assertRegex(lines["lenet, batch 64: training step"], r"<= 0\.15 +0\.500 +MISSED$")
         self.assertRegex(lines["vit, batch 64: training step"], r"<= 0\.38 +- +not measured$")
+        # No peer's outputs are known to be Nacre's.
+        self.assertRegex(lines["mlp, batch 1, one thread: inference"], r"<= 0\.35 +0\.300 +met, NOT CHECKED$")
         # A share of the roofline is the better the larger it is.
         self.assertRegex(lines["mlp, batch 64: share of the roofline, one thread"], r">= 0\.82 +0\.700 +MISSED$")
 
@@ -73,7 +110,7 @@ class BenchRun(harness.ProgramTest):
 
     def test_products_are_compared_by_their_best(self):
         import matrices
-        names = [*matrices.shapes(), matrices.LARGE]
+        names = [*matrices.shapes(), *matrices.LARGE.values()]
         self.assertEqual(len(names), len(set(names)))
         times = {"nacre": [2.0] * len(names), "torch": [4.0] * len(names), "numpy": [5.0] * len(names)}
         slow = {who: [9 * us for us in of] for who, of in times.items()}
@@ -82,10 +119,10 @@ class BenchRun(harness.ProgramTest):
         self.assertEqual((peak, dropped), (100, 1))
         rows = matrices._rows({"us_best": best, "peak_gflops": peak, "rounds": 2, "rounds_dropped": 1}, 1)
         measured = {row["id"]: row["measured"] for row in rows}
-        self.assertEqual((measured["products.worst.1"], measured["products.large.1"]), (2.0, 0.5))
-        self.assertAlmostEqual(measured["products.mean.1"], 0.5 * 4 ** (1 / (len(names) - 1)))
-        alone = matrices._rows({"us_best": {n: {"nacre": 2.0} for n in names}, "peak_gflops": peak}, 1)
-        self.assertEqual([row["id"] for row in alone], ["products.peak.1"])
+        self.assertEqual((measured["products.worst.1"], measured["products.1024.1"]), (2.0, 0.5))
+        self.assertAlmostEqual(measured["products.mean.1"], 0.5 * 4 ** (1 / len(matrices.shapes())))
+        alone = matrices._rows({"us_best": {n: {"nacre": 2.0} for n in names}, "peak_gflops": peak}, 2)
+        self.assertEqual([row["id"] for row in alone], ["products.peak.1024.all", "products.peak.2048.all"])
 
     def test_what_is_not_the_replay_is_part_of_a_step(self):
         overhead = os.path.join(os.path.dirname(harness.PROGRAM), "bench", "overhead")
@@ -108,15 +145,91 @@ class BenchRun(harness.ProgramTest):
 
     def test_every_peer_has_a_script_and_known_workloads(self):
         import environment
-        import steps
+        import workloads
         scripts = os.listdir(os.path.join(FOLDER, "peers"))
         for peer in environment.PEERS:
-            self.assertIn(f"{peer}_peer.py", scripts)
-        for peer, workloads in steps.WORKLOADS_OF.items():
+            script = {"libtorch": "libtorch_peer.cpp", "torch-compiled": "torch_peer.py"}.get(peer, f"{peer}_peer.py")
+            self.assertIn(script, scripts)
+        for peer, some in workloads.WORKLOADS_OF.items():
             self.assertIn(peer, environment.PEERS)
-            self.assertLessEqual(set(workloads), set(steps.BATCHES))
-        for peer in (*steps.INFERENCE_ONLY, *steps.TRAINING_ONLY):
+            self.assertLessEqual(set(some), set(workloads.BATCHES))
+        for peer in (*workloads.INFERENCE_ONLY, *workloads.TRAINING_ONLY):
             self.assertIn(peer, environment.PEERS)
+
+    def test_every_workload_has_its_goals(self):
+        import goals
+        import workloads
+        for workload, batches in workloads.BATCHES.items():
+            for batch in batches:
+                for kind in ("step", "fraction"):
+                    self.assertIn(f"{kind}.{workload}.{batch}", goals.GOALS)
+
+    def test_threads_are_one_and_all_that_the_process_may_use(self):
+        import machine
+        code = "import machine, os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); print(machine.thread_counts())"
+        cpus = machine.usable_cpus()
+        if not cpus:
+            raise unittest.SkipTest("the system does not tell which CPUs a process may use")
+        self.assertEqual(machine.thread_counts(), (1,) if len(cpus) == 1 else (1, len(cpus)))
+        one = subprocess.run([sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, check=True)
+        self.assertEqual(one.stdout.strip(), "(1,)")
+
+    def test_a_peer_that_computes_something_else_is_not_compared(self):
+        import checks
+        import workloads
+        bench = FakeBench(self, {"nacre": "1 2 3", "torch": "1 2.00001 3", "jax": "1 2.1 3", "numpy": None})
+        rows, _ = checks.check(bench)
+        met = {row["id"]: row["met"] for row in rows}
+        self.assertEqual((met["check.step.mlp.torch"], met["check.step.mlp.jax"], met["check.step.mlp.numpy"]),
+                         (True, False, None))
+        self.assertEqual(workloads.peers_of(bench, "mlp", False), ["torch"])
+        self.assertIn("jax is left out: it computes something else", bench.said)
+
+    def test_a_peer_that_fails_is_left_out_and_the_rest_goes_on(self):
+        import steps
+        answer = "print('{\"us_min\": 5, \"us_median\": 6}', flush=True)"
+        start = "import sys; print('{\"version\": \"1\"}', flush=True)"
+        scripts = {"torch": f"{start}\nfor line in sys.stdin: {answer}",
+                   "jax": f"{start}\nsys.stdin.readline(); {answer}; sys.stdin.readline(); sys.exit('it is broken')",
+                   "numpy": "raise SystemExit('it does not start')"}
+        bench = FakeBench(self, scripts)
+        with unittest.mock.patch.object(steps, "nacre", lambda *_: {
+                "us_min": 2.0, "us_median": 3.0, "peak_gflops": 9.0, "roofline_us": 1.0}):
+            rows, _ = steps._compare(bench, "mlp", (64,), False, (1,))
+        measured = {row["id"]: row["measured"] for row in rows}
+        self.assertEqual(measured, {"fraction.mlp.64": 0.5, "step.mlp.64.1.torch": 0.4, "step.mlp.64": 0.4})
+        self.assertIn("it is broken", bench.said)
+        self.assertIn("it does not start", bench.said)
+
+    def test_what_pages_say_follows_from_their_figures(self):
+        sys.path.insert(1, os.path.join(FOLDER, "experiments"))
+        import batch_size
+        import pages
+        self.assertEqual(pages.verdicts({"a": 0.5, "b": 1.13, "c": 1.02, "d": 0.9}, "faster:", "slower:", "equal:"),
+                         "faster: a (0.50) and d (0.90); slower: b (1.13); equal: c (1.02)")
+        self.assertEqual((pages.span([1.2, 0.5]), pages.span([1.001, 1.002])), ("0.50 to 1.20", "1.00"))
+
+        def run(seconds, status="done"):
+            return {"seconds": seconds, "status": status, "epochs": 4, "steps": 9}
+        figures = {"target": {"32": {"runs": [run(2)]}, "64": {"runs": [run(1.02)]}, "128": {"runs": [run(1)]},
+                              "256": {"runs": [run(0.5, "missed")]}},
+                   "search": {"32": {}, "64": {"0.1": [run(1)], "0.2": [run(1)]}, "128": {"0.1": [run(1)]}, "256": {}}}
+        said = batch_size._about_target(figures)
+        self.assertIn("Best size: 64", said[0])  # as fast as 128, and less choosy
+        self.assertIn("64 and 128", said[1])
+        self.assertIn("32 (1.96 of its time)", said[2])
+        self.assertIn("Not with every seed: 256", said[3])
+
+    def test_waiting_is_part_of_a_step(self):
+        waiting = os.path.join(os.path.dirname(harness.PROGRAM), "bench", "waiting")
+        if not os.path.exists(waiting):
+            raise unittest.SkipTest("bench/waiting is not built")
+        done = subprocess.run([waiting, "mnist", "--seconds", "0.1"], capture_output=True, check=True)
+        figures = json.loads(done.stdout)
+        self.assertEqual((figures["set"], figures["workload"], figures["threads"]), ("mnist", "mlp", 1))
+        self.assertTrue(0 < figures["us_waiting"] < figures["us_step"], figures)
+        for words in ([], ["mnits"], ["mnist", "--threads", "0"], ["mnist", "--seconds", "x"]):
+            self.assertEqual(subprocess.run([waiting, *words], capture_output=True, check=False).returncode, 2)
 
     def test_the_file_that_all_peers_read_starts_them_equally(self):
         losses = os.path.join(os.path.dirname(harness.PROGRAM), "bench", "losses")
