@@ -25,7 +25,7 @@ LAYERS = (
 # Where the libraries lie in the peers' folders: MKL in PyTorch's, OpenBLAS in NumPy's.
 LIBRARIES = {"torch": "lib/libtorch_cpu.so", "numpy": "../numpy.libs/*openblas*"}
 # OpenBLAS takes AVX2 kernels on processors that it does not know: it also runs as told.
-SETTINGS = {"numpy-avx512": ["OPENBLAS_CORETYPE=SkylakeX"]}
+SETTINGS = {"numpy-avx512": ["env", "OPENBLAS_CORETYPE=SkylakeX"]}
 
 
 def shapes():
@@ -52,16 +52,11 @@ def _libraries(bench):
 
 
 def _start_peers(bench, names, threads):
-    workers = {}
-    for peer, library in _libraries(bench).items():
-        command = [bench.program("bench/blas"), library, *names]
-        command = ["env", *SETTINGS[peer], *command] if peer in SETTINGS else command
-        try:
-            cpus, errors = bench.cpus[:threads], f"{bench.errors}-{peer}"
-            workers[peer] = processes.Peer(command, threads, cpus, errors)
-        except processes.Failure as failure:
-            bench.say(f"{peer} is skipped: {failure}")
-    return workers
+    program = bench.program("bench/blas")
+    commands = {
+        peer: [*SETTINGS.get(peer, []), program, library, *names] for peer, library in _libraries(bench).items()
+    }
+    return processes.start_peers(commands, threads, bench.cpus[:threads], bench.errors, bench.say)
 
 
 def _nacre(bench, names, threads):
@@ -77,7 +72,7 @@ def _rounds(bench, names, workers, threads):
     for number in range(bench.rounds):
         bench.say(f"products, {threads} thread(s): round {number + 1} of {bench.rounds}")
         times = {}
-        for who in reversed(["nacre", *workers]) if number % 2 else ["nacre", *workers]:
+        for who in processes.turns(["nacre", *workers], number):
             if who == "nacre":
                 peak, times[who] = _nacre(bench, names, threads)
             else:

@@ -3,11 +3,12 @@
 import math
 import os
 
+import charts
 import growth
 import matrices
+from charts import COLOURS, WIDTH
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 420, 70, 60, 40, 150
-COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#777777")
+HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 70, 60, 40, 150
 
 
 class Drawing:
@@ -114,43 +115,23 @@ def _roofline(figures, path):
     return True
 
 
-def _bars(bars, title, path):
-    """bars: (label, value, mark or None)."""
-    height, left, scale = 26 * len(bars) + 70, 190, 460
-    most = max(1.0, *(value for _, value, _ in bars))
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        f'<text x="{WIDTH / 2}" y="22" text-anchor="middle" font-size="15">{title}</text>',
-    ]
-    for i, (label, value, mark) in enumerate(bars):
-        y, width = 40 + 26 * i, scale * value / most
-        parts.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{label}</text>')
-        parts.append(f'<rect x="{left}" y="{y}" width="{width:.1f}" height="18" fill="{COLOURS[0]}"/>')
-        parts.append(f'<text x="{left + width + 6:.1f}" y="{y + 14}">{value:.2f}</text>')
-        if mark is not None:
-            x = left + scale * mark / most
-            parts.append(f'<path d="M{x:.1f} {y - 2}V{y + 20}" stroke="{COLOURS[1]}" stroke-width="3"/>')
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("\n".join([*parts, "</svg>"]) + "\n")
-
-
 def _ratios(rows, path):
-    bars = [r for r in rows if (r.get("id") or "").count(".") == 2 and r["id"].split(".")[0] in ("step", "infer")]
-    bars = [(r["id"], r["measured"], r["goal"]) for r in bars if r["measured"]]
-    if bars:
-        _bars(bars, "Nacre's time / the best peer's; the mark is the goal", path)
-    return bool(bars)
+    kinds = [(row, (row.get("id") or "").split(".")) for row in rows]
+    rows = [row for row, kind in kinds if kind[0] in ("step", "infer") and len(kind) == 3 and row["measured"]]
+    if rows:
+        groups = [(row["id"], [("Nacre", row["measured"])]) for row in rows]
+        marks = {row["id"]: row["goal"] for row in rows}
+        charts.bars(path, "Nacre's time / the best peer's; the mark is the goal", groups, 1, marks)
+    return bool(rows)
 
 
 def _products(figures, path):
     best = figures[min(figures)]["us_best"]
-    names = [name for name in matrices.shapes() if len(best[name]) > 1]
-    bars = [(name, matrices.ratio_of(best[name]), 1.0) for name in (*names, *matrices.LARGE.values())] if names else []
-    if bars:
-        _bars(bars, "Products, one thread: Nacre's time / the best BLAS library's", path)
-    return bool(bars)
+    names = [name for name in (*matrices.shapes(), *matrices.LARGE.values()) if len(best[name]) > 1]
+    if names:
+        groups = [(name, [("Nacre", matrices.ratio_of(best[name]))]) for name in names]
+        charts.bars(path, "Products, one thread: Nacre's time / the best BLAS library's", groups, 1)
+    return bool(names)
 
 
 def draw(results_path, rows, figures):

@@ -68,6 +68,22 @@ def run_json(command, threads, cpus, error_file, allowed=(0,)):
         raise Failure(f"{_words(command)}: its output is not one JSON object") from None
 
 
+def start_peers(commands, threads, cpus, error_file, say):
+    """{name: Peer} of those commands that start; the others are named."""
+    workers = {}
+    for name, command in commands.items():
+        try:
+            workers[name] = Peer(command, threads, cpus, f"{error_file}-{name}")
+        except Failure as failure:
+            say(f"{name} is skipped: {failure}")
+    return workers
+
+
+def turns(names, number):
+    """The order of round `number`: each goes the other way round than the one before."""
+    return list(names)[:: -1 if number % 2 else 1]
+
+
 class Peer:
     """A peer that lives through all rounds, so that they can be short; it sleeps in between."""
 

@@ -22,17 +22,9 @@ class Workers:
     def __init__(self, bench, workload, threads, infer):
         self._bench, self._workload, self._threads = bench, workload, threads
         self._infer = infer
-        self._peers = {}
         words = [workload, bench.sample(workload), "--serve"] + (["--infer"] if infer else [])
-        for peer in peers_of(bench, workload, infer):
-            command, errors = [*bench.peer_command(peer), *words], f"{bench.errors}-{peer}"
-            try:
-                self._peers[peer] = processes.Peer(command, threads, bench.cpus[:threads], errors)
-            except processes.Failure as failure:
-                bench.say(f"{workload}: {peer} is skipped: {failure}")
-
-    def names(self):
-        return list(self._peers)
+        commands = {peer: [*bench.peer_command(peer), *words] for peer in peers_of(bench, workload, infer)}
+        self._peers = processes.start_peers(commands, threads, bench.cpus[:threads], bench.errors, bench.say)
 
     def time_steps(self, peer, batch, seconds):
         """None of a peer that has failed."""
@@ -47,14 +39,14 @@ class Workers:
 
     def compile(self, batches):
         """What a first step costs, before the clock starts."""
-        for peer in self.names():
+        for peer in list(self._peers):
             for batch in batches:
                 self.time_steps(peer, batch, 0)
 
-    def round(self, batch, backwards):
+    def round(self, batch, number):
         """Everybody once, in turn: {who: answer}."""
         answers = {}
-        for who in reversed(["nacre", *self.names()]) if backwards else ["nacre", *self.names()]:
+        for who in processes.turns(["nacre", *self._peers], number):
             if who == "nacre":
                 flags = f"--batch-size {batch}" + (" --infer" if self._infer else "")
                 answers[who] = nacre(self._bench, self._workload, flags, self._threads)
@@ -77,7 +69,7 @@ def _all_rounds(bench, workload, batches, threads, infer):
             kind = "inference" if infer else "training step"
             bench.say(f"{workload}, {kind}, {threads} thread(s): round {number + 1} of {bench.rounds}")
             for batch in batches:
-                rounds[batch].append(workers.round(batch, number % 2 == 1))
+                rounds[batch].append(workers.round(batch, number))
     finally:
         workers.close()
     return rounds

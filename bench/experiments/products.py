@@ -11,9 +11,9 @@ import charts
 import pages
 import plots
 import processes
+from matrices import SETTINGS
 
 PEERS = {"numpy": "NumPy", "numpy-avx512": "NumPy, AVX-512", "torch": "PyTorch"}
-SETTINGS = {"numpy-avx512": ["env", "OPENBLAS_CORETYPE=SkylakeX"]}
 SCALARS = ("dot", "sum", "mean", "zeros")
 NAMES = (*SCALARS, "linear", "linear input gradient", "linear weight gradient", "matmul")
 
@@ -47,20 +47,15 @@ def _plain(shop):
 
 def _start_peers(shop):
     """The peers that bench/run has installed."""
-    python, workers = shop.peers_python(), {}
+    python = shop.peers_python()
     if not python:
         shop.say("no peers: bench/run makes their environment")
-        return workers
+        return {}
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer_products.py")
     level = shop.json([shop.program("nacre"), "info", "--json"])[0]["isa"]
-    for name in PEERS:
-        if name == "numpy-avx512" and level != "avx512":
-            continue
-        try:
-            workers[name] = shop.peer([*SETTINGS.get(name, []), python, script, name.split("-")[0]])
-        except processes.Failure as failure:
-            shop.say(f"{name} is skipped: {failure}")
-    return workers
+    names = [name for name in PEERS if name != "numpy-avx512" or level == "avx512"]
+    commands = {name: [*SETTINGS.get(name, []), python, script, name.split("-")[0]] for name in names}
+    return processes.start_peers(commands, 1, shop.cpus[:1], shop.errors, shop.say)
 
 
 def measure(shop):
@@ -68,7 +63,7 @@ def measure(shop):
     try:
         ways = {"plain": lambda: _plain(shop), "nacre": lambda: _nacre(shop)}
         for name, worker in workers.items():
-            ways[name] = lambda worker=worker: worker.time_steps(0, shop.seconds / 8)["us"]
+            ways[name] = lambda worker=worker: worker.ask({"seconds": shop.seconds / 8})["us"]
         rounds = shop.in_turn(ways, "products")
     finally:
         for worker in workers.values():

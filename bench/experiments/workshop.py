@@ -56,9 +56,6 @@ class Workshop:
     def json(self, command, threads=1, allowed=(0,)):
         return processes.run_json(command, threads, self.cpus[:threads], self.errors, allowed)
 
-    def peer(self, command):
-        return processes.Peer(command, 1, self.cpus[:1], f"{self.errors}-{os.path.basename(command[-1])}")
-
     def peers_python(self):
         """The Python with the peers, which bench/run sets up; None where it has not."""
         python = os.path.join(self.root, "build", "bench-venv", "bin", "python")
@@ -70,7 +67,7 @@ class Workshop:
         rounds = rounds or self.rounds
         for number in range(rounds):
             self.say(f"{what}: round {number + 1} of {rounds}")
-            for name in reversed(ways) if number % 2 else ways:
+            for name in processes.turns(ways, number):
                 results[name].append(ways[name]())
         return results
 
