@@ -179,49 +179,64 @@ INLINE vec load_every(const int stride, const float *p, size_t n) {
     return stride == 1 ? vec_load_n(p, n) : vec_load_even(p, n);
 }
 
-/* n neighbouring outputs whose windows lie inside from side to side; x: the first of the first window. */
+/* n neighbouring outputs, whose windows have rows x columns taps inside; x: the first of the first window. */
 INLINE void pool_vector(const bool maximum, const int stride, const nacre_pool *p, int64_t rows,
-                        size_t n, const float *x, float *y) {
+                        int64_t columns, size_t n, const float *x, float *y) {
     vec result = maximum ? vec_set(-INFINITY) : vec_zero();
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < p->kernel[1]; c++) {
+        for (int64_t c = 0; c < columns; c++) {
             const vec a = load_every(stride, x + r * p->columns + c, n);
             result = maximum ? vec_maximum(result, a) : vec_add(result, a);
         }
-    if (!maximum) result = vec_div(result, vec_set((float)(p->kernel[0] * p->kernel[1])));
-    vec_store_n(y, n, result);
+    vec_store_n(y, n, maximum ? result : share_of(p, result));
 }
 
-INLINE void pool_alone(const bool maximum, const int stride, const nacre_pool *p, const float *x,
-                       float *y) {
+/* n columns of outputs from `column` on, all rows, so that what masks cost is paid once. */
+INLINE void pool_columns(const bool maximum, const int stride, const bool two, const nacre_pool *p,
+                         int64_t column, size_t n, const float *x, float *y) {
+    for (int64_t row = 0; row < p->out_rows; row++) {
+        const window w = two ? window_of_two(row, column) : window_at(p, row, column);
+        pool_vector(maximum, stride, p, two ? 2 : w.end_row - w.first_row, two ? 2 : p->kernel[1],
+                    n, x + w.first_row * p->columns + w.first_column,
+                    y + row * p->out_columns + column);
+    }
+}
+
+INLINE void pool_alone(const bool maximum, const int stride, const bool two, const nacre_pool *p,
+                       const float *x, float *y) {
+    /* Columns whose windows lie inside from side to side. */
     const int64_t inside = p->columns + p->padding[1] - p->kernel[1];
     int64_t first = 0, end = 0;
     if (stride <= MOST_STRIDE && inside >= 0) {
         first = (p->padding[1] + stride - 1) / stride;
         end = larger(first, smaller(p->out_columns, inside / stride + 1));
     }
-    for (int64_t row = 0; row < p->out_rows; row++, y += p->out_columns) {
-        for (int64_t column = 0; column < p->out_columns;) {
-            const window w = window_at(p, row, column);
-            if (column < first || column >= end) {
-                y[column++] = pool_window(maximum, p, w, x);
-                continue;
-            }
+    for (int64_t column = 0; column < p->out_columns;) {
+        if (column >= first && column < end) {
             const int64_t n = smaller(LANES, end - column);
-            pool_vector(maximum, stride, p, w.end_row - w.first_row, (size_t)n,
-                        x + w.first_row * p->columns + w.first_column, y + column);
+            if (n == LANES)
+                pool_columns(maximum, stride, two, p, column, LANES, x, y);
+            else
+                pool_columns(maximum, stride, two, p, column, (size_t)n, x, y);
             column += n;
+            continue;
         }
+        for (int64_t row = 0; row < p->out_rows; row++)
+            y[row * p->out_columns + column] =
+                pool_window(maximum, p, window_at(p, row, column), x);
+        column++;
     }
 }
 
 INLINE void pool_of_stride(const bool maximum, const nacre_pool *p, const float *x, float *y) {
-    if (p->stride[1] == 1)
-        pool_alone(maximum, 1, p, x, y);
+    if (by_two(p))
+        pool_alone(maximum, 2, true, p, x, y);
+    else if (p->stride[1] == 1)
+        pool_alone(maximum, 1, false, p, x, y);
     else if (p->stride[1] == 2)
-        pool_alone(maximum, 2, p, x, y);
+        pool_alone(maximum, 2, false, p, x, y);
     else
-        pool_alone(maximum, MOST_STRIDE + 1, p, x, y);
+        pool_alone(maximum, MOST_STRIDE + 1, false, p, x, y);
 }
 
 static void max_alone(const nacre_pool *p, const float *x, float *y) {
