@@ -216,11 +216,11 @@ static void append_json(const selection *chosen, const nacre_cli_machine *machin
 static void append_table(const selection *chosen, const nacre_cli_machine *machine,
                          nacre_text *text) {
     nacre_text_append(text,
-                      "%s, %d threads: peak %.1f GFLOP/s (one thread %.1f, all %.1f), %.1f GB/s\n"
+                      "%s, %d thread%s: peak %.1f GFLOP/s (one thread %.1f, all %.1f), %.1f GB/s\n"
                       "%-24s %-40s %10s %10s %9s %8s  %s\n",
-                      nacre_isa(), nacre_threads(), machine->gflops, machine->gflops_one,
-                      machine->gflops_all, machine->gbytes, "kernel", "shapes", "us", "median",
-                      "GFLOP/s", "GB/s", "plan");
+                      nacre_isa(), nacre_threads(), nacre_cli_plural((size_t)nacre_threads()),
+                      machine->gflops, machine->gflops_one, machine->gflops_all, machine->gbytes,
+                      "kernel", "shapes", "us", "median", "GFLOP/s", "GB/s", "plan");
     for (size_t i = 0; i < chosen->count; i++) {
         const result *r = &chosen->results[i];
         char shapes[256];

@@ -201,9 +201,10 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
 static void append_table(const measurement *m, int64_t batch, nacre_text *text) {
     figures f = figures_of(m);
     const nacre_cli_machine *machine = &m->machine;
-    nacre_text_append(text, "%s, %s, batch %" PRId64 ", %d threads, %s: %zu steps\n",
+    nacre_text_append(text, "%s, %s, batch %" PRId64 ", %d thread%s, %s: %zu step%s\n",
                       m->job.workload->name, m->whole == NACRE_CLI_INFER ? "inference" : "training",
-                      batch, nacre_threads(), nacre_isa(), m->step.added);
+                      batch, nacre_threads(), nacre_cli_plural((size_t)nacre_threads()),
+                      nacre_isa(), m->step.added, nacre_cli_plural(m->step.added));
     nacre_text_append(text, "time of a step   %.1f us at best, %.1f us median, spread %.0f %%\n",
                       f.least, f.median, 100 * f.spread);
     if (m->whole != NACRE_CLI_INFER) {

@@ -159,8 +159,8 @@ static void append_plain(nacre_text *text) {
     }
     char table[NACRE_TUNING_PATH_BYTES];
     nacre_tuning_path(table);
-    nacre_text_append(text, "%-12s %zu products by %s\n", "tuning", nacre_tuning_count(),
-                      *table ? table : "no table");
+    nacre_text_append(text, "%-12s %zu product%s by %s\n", "tuning", nacre_tuning_count(),
+                      nacre_cli_plural(nacre_tuning_count()), *table ? table : "no table");
 }
 
 int nacre_cli_info(int argc, char **argv) {

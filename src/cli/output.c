@@ -70,6 +70,8 @@ int nacre_cli_print(nacre_text *text) {
     return code;
 }
 
+const char *nacre_cli_plural(size_t count) { return count == 1 ? "" : "s"; }
+
 static bool is_open_as(int descriptor, const struct stat *file) {
     struct stat own;
     return fstat(descriptor, &own) == 0 && own.st_dev == file->st_dev && own.st_ino == file->st_ino;

@@ -20,6 +20,9 @@ int nacre_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)
 /* A name for a message: "" in quotes, so that it is seen. */
 const char *nacre_cli_shown(const char *name);
 
+/* "s" unless the number is 1. */
+const char *nacre_cli_plural(size_t count);
+
 /* The library's last error as the one line. Returns NACRE_CLI_FAILED. */
 int nacre_cli_library_error(void);
 

@@ -189,6 +189,49 @@ void nacre_cli_progress_epoch(nacre_cli_progress *progress, const nacre_epoch_re
     progress->epoch_started = now();
 }
 
+/* ---- work that takes a known time ---- */
+
+static void draw_work(nacre_cli_progress *progress) {
+    double time = now(), spent = time - progress->started;
+    double share = progress->seconds > 0 ? fmin(spent / progress->seconds, 1) : 1;
+    char left[32], tail[160];
+    progress->drawn_at = time;
+    format_time(progress->seconds - spent, left, sizeof left);
+    snprintf(tail, sizeof tail, "%s  %s left", progress->what, left);
+    draw(progress, progress->head, share, tail);
+}
+
+void nacre_cli_progress_work(nacre_cli_progress *progress, const char *head, const char *what,
+                             double seconds) {
+    if (progress->quiet) {
+        return;
+    }
+    snprintf(progress->head, sizeof progress->head, "%s", head);
+    snprintf(progress->what, sizeof progress->what, "%s", what);
+    progress->seconds = seconds;
+    progress->started = now();
+    if (progress->live) {
+        draw_work(progress);
+    } else {
+        fprintf(stderr, "%s: %s, %.3g s\n", head, what, seconds);
+        fflush(stderr);
+    }
+}
+
+void nacre_cli_progress_tick(nacre_cli_progress *progress) {
+    if (progress->live && now() - progress->drawn_at >= 0.1) {
+        draw_work(progress);
+    }
+}
+
+void nacre_cli_progress_clear(void) {
+    if (line_open) {
+        fputs("\r\x1b[K", stderr);
+        fflush(stderr);
+    }
+    line_open = false;
+}
+
 void nacre_cli_progress_end(void) {
     if (line_open) {
         fputc('\n', stderr);

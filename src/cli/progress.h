@@ -11,6 +11,9 @@ typedef struct nacre_cli_progress {
     /* Of the epoch under way. */
     double epoch_started, loss_sum, accuracy_sum;
     int64_t count;
+    /* Of work that takes a known time. */
+    char head[64], what[96];
+    double seconds;
 } nacre_cli_progress;
 
 typedef struct nacre_cli_progress_options {
@@ -23,6 +26,12 @@ void nacre_cli_progress_begin(nacre_cli_progress *progress,
                               const nacre_cli_progress_options *options);
 void nacre_cli_progress_step(nacre_cli_progress *progress, const nacre_step_report *report);
 void nacre_cli_progress_epoch(nacre_cli_progress *progress, const nacre_epoch_report *report);
+/* Work that takes about so many seconds begins: a live bar, which each tick moves, or one line elsewhere. */
+void nacre_cli_progress_work(nacre_cli_progress *progress, const char *head, const char *what,
+                             double seconds);
+void nacre_cli_progress_tick(nacre_cli_progress *progress);
+/* Takes a live line away, so that results can follow on the same terminal. */
+void nacre_cli_progress_clear(void);
 /* Leaves a live line, if there is one, as it stands, so that other text can follow. */
 void nacre_cli_progress_end(void);
 

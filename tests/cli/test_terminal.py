@@ -12,15 +12,15 @@ import harness
 
 
 class Terminal(harness.ProgramTest):
-    def on_terminal(self, *flags, columns=100, **environment):
-        """stderr of a run as a terminal of this width receives it."""
+    def on_terminal(self, *flags, columns=100, line=None, **environment):
+        """stderr of a training run, or of another command line, as a terminal of this width receives it."""
+        line = line or ["train", "mnist-mlp", "--data", self.data(train=600, test=16), "--epochs", "3",
+                        "--batch-size", "4"]
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         environment = self.environment(**{"TERM": "xterm", "LC_ALL": "C.UTF-8", **environment})
-        process = subprocess.Popen([harness.PROGRAM, "train", "mnist-mlp", "--data",
-                                    self.data(train=600, test=16), "--epochs", "3", "--batch-size", "4",
-                                    *flags], cwd=self.folder, env=environment, stderr=slave,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        process = subprocess.Popen([harness.PROGRAM, *line, *flags], cwd=self.folder, env=environment,
+                                   stderr=slave, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         os.close(slave)
         received = b""
         while True:
@@ -48,6 +48,18 @@ class Terminal(harness.ProgramTest):
                 self.assertIn(part, drawn[-1])
             for frame in drawn[1:-1]:
                 self.assertIn("left", frame)
+
+    def test_tuning_draws_a_bar_and_takes_it_away(self):
+        line = ["tune", "mlp", "--seconds", "1", "--threads", "1"]
+        text = self.on_terminal(line=line)
+        frames = text.split("\r")
+        self.assertTrue(any("trying ways" in frame and "━" in frame and "left" in frame for frame in frames))
+        self.assertNotIn("\n", text)
+        self.assertEqual(frames[-1], "\x1b[K")
+        plain = self.on_terminal(line=line, NO_COLOR="1", LC_ALL="C")
+        self.assertNotRegex(plain, r"\x1b\[[0-9;]*m")
+        self.assertIn("mlp: trying ways", self.on_terminal(line=line, TERM="dumb"))
+        self.assertEqual(self.on_terminal("--quiet", line=line), "")
 
     def test_no_frame_is_wider_than_the_window(self):
         for columns in (20, 79, 200):

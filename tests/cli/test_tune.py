@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,6 +20,8 @@ BAD_LINES = [
     (["tune", "mlp", "--threads", "x"], ["--threads"]),
     (["tune", "mlp", "--batch-size", "-1"], ["--batch-size"]),
     (["tune", "mlp", "--seconds", "nan"], ["--seconds"]),
+    (["tune", "mlp", "--seconds", "0"], ["--seconds", "0 is too small", "above 0"]),
+    (["tune", ""], ['unknown network ""', WORKLOADS]),
     (["tune", *["mlp"] * 65], ["65 networks"]),
 ]
 
@@ -36,7 +39,7 @@ class Tune(harness.ProgramTest):
     def write_table(self, *entries):
         """A table of this CPU with such entries."""
         if not os.path.isdir(self.path("share")):
-            self.tune("--seconds", 0)
+            self.tune("--seconds", 0.001)
         path = self.table()
         head = harness.read(path).decode().splitlines()[:2]
         harness.write(path, "\n".join([*head, *entries, f"end {len(entries)}", ""]).encode())
@@ -47,6 +50,17 @@ class Tune(harness.ProgramTest):
             with self.subTest(line):
                 self.assert_refused(self.run_nacre(*line), 2, *words)
         self.assertEqual(self.tree(), [])
+
+    def check_verdict(self, network):
+        """Kept is only what made the whole step faster by the margin."""
+        self.assertEqual(network["kept"], network["verdict"] == "kept")
+        if not network["compared"]:
+            self.assertIn(network["verdict"], ("nothing_found", "too_little", "interrupted"))
+            return
+        self.assertGreaterEqual(network["margin"], 0.01)
+        gain = 1 - network["us_after"] / network["us_before"]
+        if abs(gain - network["margin"]) > 1e-4:
+            self.assertEqual(network["kept"], gain > network["margin"], network)
 
     def test_what_is_found_is_written(self):
         report = self.tune()
@@ -61,6 +75,8 @@ class Tune(harness.ProgramTest):
             self.assertGreater(product["candidates"], 2)
         better = sum(p["best"] != "as the rules say" for p in network["products"])
         self.assertEqual(network["compared"], better > 0)
+        self.assertEqual(network["undecided"], sum(p["rounds"] < 5 for p in network["products"]))
+        self.check_verdict(network)
         lines = harness.read(self.table()).decode().splitlines()
         self.assertEqual(lines[0], "nacre tuning 1")
         self.assertEqual(lines[-1], f"end {report['entries']}")
@@ -68,11 +84,51 @@ class Tune(harness.ProgramTest):
         self.assertEqual(len(lines) - 4, report["entries"])
 
     def test_a_table_is_printed(self):
-        out = self.good("tune", "mlp", "mnist-lenet", "--batch-size", 4, "--threads", 1, "--seconds", 0.1).out
-        self.assertIn("mlp, batch 4, 1 threads", out)
-        self.assertIn("mnist-lenet, batch 4, 1 threads", out)
-        self.assertIn("4x784 . 784x128^T", out)
-        self.assertIn(self.table(), out)
+        done = self.good("tune", "mlp", "mnist-lenet", "--batch-size", 4, "--threads", 1, "--seconds", 0.1)
+        blocks = done.out.split("\n\n")
+        self.assertEqual(len(blocks), 3, done.out)
+        self.assertTrue(blocks[0].startswith("mlp, batch 4, 1 thread, "), done.out)
+        self.assertTrue(blocks[1].startswith("mnist-lenet, batch 4, 1 thread, "), done.out)
+        self.assertIn("4x784 . 784x128^T", blocks[0])
+        self.assertRegex(blocks[2], "^" + re.escape(self.table()) + r": \d+ products?\n$")
+        self.assertTrue(self.good("tune", "mlp", "--threads", 2, "--seconds", 0.01).out
+                        .startswith("mlp, batch 64, 2 threads, "))
+
+    def test_too_little_time_is_told(self):
+        out = self.good("tune", "mlp", "--threads", 1, "--seconds", 0.001).out
+        self.assertIn("too little was measured of 8 of 8 products", out)
+        self.assertIn("give more --seconds", out)
+        self.assertNotIn("no way is faster", out)
+        network, = self.tune("--seconds", 0.0001)["networks"]
+        self.assertEqual((network["verdict"], network["undecided"], network["kept"]), ("too_little", 8, False))
+
+    def test_progress_goes_to_stderr(self):
+        done = self.good("tune", "mlp", "lenet", "--threads", 1, "--seconds", 0.05)
+        lines = done.err.splitlines()
+        self.assertIn("mlp: trying ways of its products, 0.0333 s", lines)
+        self.assertIn("lenet: trying ways of its products, 0.0333 s", lines)
+        self.assertNotIn("\x1b", done.err)
+        self.assertEqual(self.good("tune", "mlp", "--threads", 1, "--seconds", 0.01, "--quiet").err, "")
+
+    def test_each_network_is_printed_when_it_is_ready(self):
+        process = subprocess.Popen([harness.PROGRAM, "tune", "mlp", "vit", "--seconds", "0.3", "--threads", "1"],
+                                   cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        self.assertTrue(process.stdout.readline().startswith(b"mlp, "))
+        self.assertIsNone(process.poll())
+        out, err = process.communicate(timeout=harness.TIMEOUT)
+        self.assertIn(b"vit, batch 64", out, err)
+
+    def test_a_step_that_is_not_faster_keeps_no_entry(self):
+        """An entry that was there and is not beaten stays, one that is found must be verified."""
+        for _ in range(3):
+            report = self.tune("--seconds", 0.5)
+            network, = report["networks"]
+            self.check_verdict(network)
+            if not network["kept"]:
+                self.assertEqual(report["entries"], 0)
+                break
+            os.remove(self.table())
 
     def test_a_dry_run_writes_nothing(self):
         self.assertEqual(self.tune("--dry-run")["file"], "")
@@ -133,26 +189,47 @@ class Tune(harness.ProgramTest):
         self.assertEqual(self.info()["tuning"]["entries"], 0)
         path = self.write_table("portable 3 5 6 7 1 7 1 6 1 1 straight - - 20 -")
         self.assertEqual(self.info()["tuning"], {"file": path, "entries": 1})
-        self.assertIn(f"1 products by {path}", self.good("info").out)
+        self.assertIn(f"1 product by {path}", self.good("info").out)
         self.assertIn("0 products by no table", self.good("info", NACRE_TUNING="off").out)
 
-    def test_a_signal_keeps_what_was_found(self):
-        entry = "portable 3 5 6 7 1 7 1 6 1 1 straight - - 20 -"
-        path = self.write_table(entry)
-        process = subprocess.Popen([harness.PROGRAM, "tune", "mlp", "gpt", "--seconds", "600", "--json"],
+    def interrupt(self, until, *names):
+        """SIGINT once so many networks have begun; the results and what was said."""
+        process = subprocess.Popen([harness.PROGRAM, "tune", *names, "--json"],
                                    cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
-        time.sleep(10 if QUICK or self.emulated() else 1)
+        said = b""
+        while said.count(b"trying") < until:
+            line = process.stderr.readline()
+            self.assertTrue(line, said)
+            said += line
+        time.sleep(5 if QUICK or self.emulated() else 0.5)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=harness.TIMEOUT)
-        self.assertEqual((process.returncode, err), (130, b""))
-        report = json.loads(out)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertNotIn(b"nacre tune:", said + err)
+        return json.loads(out)
+
+    def test_a_signal_keeps_nothing_that_was_not_verified(self):
+        entry = "portable 3 5 6 7 1 7 1 6 1 1 straight - - 20 -"
+        path = self.write_table(entry)
+        report = self.interrupt(1, "mlp", "gpt", "--seconds", "600")
         network, = report["networks"]
-        self.assertEqual((network["name"], network["compared"], network["kept"]), ("mlp", False, True))
+        self.assertEqual((network["name"], network["compared"], network["kept"], network["verdict"]),
+                         ("mlp", False, False, "interrupted"))
+        self.assertEqual(report["entries"], 1)
         lines = harness.read(path).decode().splitlines()
-        self.assertIn(entry, lines)
-        self.assertEqual(lines[-1], f"end {report['entries']}")
+        self.assertEqual(lines[-2:], [entry, "end 1"])
         self.assertEqual(self.good("explain", "mnist-mlp").err, "")
+
+    def test_a_signal_keeps_networks_that_are_done(self):
+        report = self.interrupt(2, "mlp", "vit", "--seconds", "3" if not QUICK else "20")
+        done, stopped = report["networks"]
+        self.check_verdict(done)
+        self.assertEqual(stopped["verdict"], "interrupted")
+        lines = harness.read(self.table()).decode().splitlines()
+        self.assertEqual(lines[-1], f"end {report['entries']}")
+        better = sum(p["best"] != "as the rules say" for p in done["products"])
+        self.assertEqual(report["entries"], better if done["kept"] else 0)
 
 
 if __name__ == "__main__":

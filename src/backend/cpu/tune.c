@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_TRIALS = 512, MOST_CANDIDATES = 96, KEPT_TIMES = 32, LEAST_ROUNDS = 5 };
+enum { MOST_TRIALS = 512, MOST_CANDIDATES = 96, KEPT_TIMES = 32 };
 /* A choice must beat the rules by so much: less than this is a machine's mood. */
 static const float margin = 0.97F;
 
@@ -107,7 +107,8 @@ static const candidate *winner(const trial *t) {
     float limit = margin * better_quarter(best);
     for (int i = 1; i < t->count; i++) {
         const candidate *c = &t->candidate[i];
-        bool steady = !c->dropped && t->rounds >= LEAST_ROUNDS && 3 * c->wins >= 2 * t->rounds;
+        bool steady =
+            !c->dropped && t->rounds >= NACRE_TUNE_LEAST_ROUNDS && 3 * c->wins >= 2 * t->rounds;
         if (steady && better_quarter(c) < limit) {
             best = c;
             limit = better_quarter(c);
@@ -271,7 +272,7 @@ static nacre_status add_winners(nacre_tuning_table *table) {
     for (size_t i = 0; i < session.count && status == NACRE_OK; i++) {
         const trial *t = session.trials[i];
         nacre_tuning_entry entry = {.key = t->key, .choice = winner(t)->choice};
-        if (t->rounds >= LEAST_ROUNDS) status = nacre_tuning_put(table, &entry);
+        if (t->rounds >= NACRE_TUNE_LEAST_ROUNDS) status = nacre_tuning_put(table, &entry);
     }
     return status;
 }

@@ -9,6 +9,9 @@
 /* Prepares the step to be tried, if the calling thread tunes and the step may be; else false. */
 bool nacre_tune_prepare(nacre_plan_op *step);
 
+/* Fewer rounds say nothing: the rules stay. */
+enum { NACRE_TUNE_LEAST_ROUNDS = 5 };
+
 /* What is known of one product of the session at hand. Times in microseconds, the better quarter's. */
 typedef struct nacre_tune_result {
     nacre_tuning_key key;
