@@ -48,7 +48,7 @@ GOALS = {
     "mnist.memory": Goal("resident memory of that process beyond the data", 30, "MB"),
     "start.first_step": Goal("process start to the first training step done", 50, "ms"),
     "size.library": Goal("libnacre.so stripped", 3, "MB"),
-    "size.dependencies": Goal("libraries that it needs beside the system's own", 0),
+    "size.dependencies": Goal("libraries that it cannot do without, beside the system's own", 0),
     "overhead.record": Goal("recording, hashing and plan lookup / step of the mlp, batch 32", 0.03),
     "overhead.hand_off.spinning": Goal("hand-off to the second thread while it spins", 0.5, "us"),
     "overhead.hand_off.parked": Goal("hand-off to the second thread from where it has parked", 12, "us"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -16,11 +17,14 @@ def _words(command):
     return os.path.basename(command[0]) + " " + " ".join(os.path.basename(w) for w in command[1:3])
 
 
+# A line of a traceback that names what went wrong; advice may follow it.
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b: ")
+
+
 def _failure(command, code, errors):
-    lines = [line for line in errors.splitlines() if line.strip()]
-    return Failure(
-        f"{_words(command)}: exit code {code}: {lines[-1].strip() if lines else 'no message'}"
-    )
+    lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["no message"]
+    told = [line for line in lines if _ERROR.match(line)] or lines
+    return Failure(f"{_words(command)}: exit code {code}: {told[-1]}")
 
 
 class Outcome:

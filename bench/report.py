@@ -26,6 +26,8 @@ def row(what, measured, unit="", note="", name=None, goal=None):
 def number(value):
     if value is None:
         return "-"
+    if isinstance(value, int):
+        return str(value)
     if value != 0 and abs(value) < 0.001:
         return f"{value:.1e}"
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 100 else 0

@@ -13,6 +13,8 @@ from workloads import INFERENCE_ONLY
 
 # The C library and the compiler's run-time library, which every program has.
 SYSTEM_LIBRARIES = ("libc", "libm", "libdl", "libpthread", "librt", "libgcc_s", "ld-linux-x86-64", "ld-linux-aarch64")
+# cmake/dependencies.cmake uses these where they are found, and leaves them out where they are not.
+OPTIONAL_LIBRARIES = ("libz", "libpng16", "libcurl")
 
 
 def _figures(outcome, seconds):
@@ -115,7 +117,7 @@ def _torch_bytes(bench):
 
 
 def _dependencies(library):
-    """Names of the libraries that it is linked against and that not every system has; None where nobody tells."""
+    """Names of the libraries that it is linked against and that not every system has; None where nobody tells them."""
     if not shutil.which("readelf"):
         return None
     done = subprocess.run(["readelf", "-d", library], check=True, capture_output=True, text=True)
@@ -124,10 +126,14 @@ def _dependencies(library):
 
 
 def _dependencies_row(library):
+    what, name = "libraries that libnacre.so cannot do without, beside the system's own", "size.dependencies"
     found = _dependencies(library)
-    what = "libraries that libnacre.so needs beside the system's own"
-    note = "no readelf" if found is None else ", ".join(found)
-    return row(what, None if found is None else len(found), note=note, name="size.dependencies")
+    if found is None:
+        return row(what, None, note="no readelf", name=name)
+    mandatory = [library for library in found if library.split(".so")[0] not in OPTIONAL_LIBRARIES]
+    optional = [library for library in found if library not in mandatory]
+    note = "; ".join(filter(None, (", ".join(mandatory), f"optional: {', '.join(optional)}" if optional else "")))
+    return row(what, len(mandatory), note=note, name=name)
 
 
 def size(bench):
