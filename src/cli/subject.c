@@ -97,7 +97,8 @@ static nacre_status make_recipe(nacre_cli_subject *subject, bool runs) {
                            .left = (double)nacre_available_memory()};
     nacre_status status = nacre_cli_need_check(&need, recipe->name, recipe_flag);
     if (status == NACRE_OK) {
-        status = nacre_cli_synthetic_make(recipe, subject->batch, &subject->synthetic);
+        status = nacre_cli_synthetic_make(recipe, &recipe->defaults, subject->batch,
+                                          &subject->synthetic);
     }
     if (status != NACRE_OK || !runs) {
         return status;

@@ -37,7 +37,8 @@ static nacre_status fill_batch(const nacre_cli_recipe *recipe, int64_t count, na
     return status;
 }
 
-nacre_status nacre_cli_synthetic_make(const nacre_cli_recipe *recipe, int64_t batch_size,
+nacre_status nacre_cli_synthetic_make(const nacre_cli_recipe *recipe,
+                                      const nacre_cli_settings *settings, int64_t batch_size,
                                       nacre_cli_synthetic *out) {
     *out = (nacre_cli_synthetic){0};
     nacre_status status = fill_batch(recipe, batch_size, &out->batch);
@@ -45,7 +46,7 @@ nacre_status nacre_cli_synthetic_make(const nacre_cli_recipe *recipe, int64_t ba
         return status;
     }
     /* A schedule of many steps: the rate stays where it starts while a benchmark runs. */
-    out->model = nacre_cli_make_model(recipe, &recipe->defaults, 1000000000);
+    out->model = nacre_cli_make_model(recipe, settings, 1000000000);
     return nacre_model_check(out->model, "model");
 }
 

@@ -7,12 +7,13 @@
 #include <nacre/plan.h>
 
 typedef struct nacre_cli_synthetic {
-    nacre_model *model; /* of the recipe's defaults */
-    nacre_batch batch;  /* lies in memory; the thread's outermost scope owns it */
+    nacre_model *model;
+    nacre_batch batch; /* lies in memory; the thread's outermost scope owns it */
 } nacre_cli_synthetic;
 
-/* Release with nacre_cli_synthetic_free, also after a failure. */
-nacre_status nacre_cli_synthetic_make(const nacre_cli_recipe *recipe, int64_t batch_size,
+/* The recipe's network with the optimiser of `settings`. Release with nacre_cli_synthetic_free, also after a failure. */
+nacre_status nacre_cli_synthetic_make(const nacre_cli_recipe *recipe,
+                                      const nacre_cli_settings *settings, int64_t batch_size,
                                       nacre_cli_synthetic *out);
 void nacre_cli_synthetic_free(nacre_cli_synthetic *synthetic);
 

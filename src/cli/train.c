@@ -9,11 +9,13 @@
 #include "cli/run_folder.h"
 #include "cli/settings.h"
 #include "cli/signals.h"
+#include "cli/synthetic.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <nacre/nacre.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef enum outcome { DONE, INTERRUPTED, DIVERGED, TARGET_MISSED } outcome;
@@ -244,11 +246,12 @@ static int print_result(const training *run) {
         return NACRE_CLI_DONE;
     }
     nacre_text_append(&text,
-                      "%s after %" PRId64 " epochs, %" PRId64 " steps, %.2f s: test accuracy "
+                      "%s after %" PRId64 " epoch%s, %" PRId64 " step%s, %.2f s: test accuracy "
                       "%.2f %%, test loss %.4f\nrun folder: %s\n",
-                      outcome_names[run->outcome], run->history->epochs, run->history->steps,
-                      nacre_cli_seconds(), 100 * run->test.accuracy, run->test.loss,
-                      run->folder.path);
+                      outcome_names[run->outcome], run->history->epochs,
+                      nacre_cli_plural((size_t)run->history->epochs), run->history->steps,
+                      nacre_cli_plural((size_t)run->history->steps), nacre_cli_seconds(),
+                      100 * run->test.accuracy, run->test.loss, run->folder.path);
     return nacre_cli_print(&text);
 }
 
@@ -313,6 +316,28 @@ static int stop_before_training(training *run) {
     return 128 + nacre_cli_signal();
 }
 
+/* Where no folder is named the data may have to be downloaded: a limit that a step cannot keep is told before. Such
+   data have more samples than this. A folder is opened at once, and its set may be smaller than a batch. */
+static nacre_status check_memory_limit(const training *run) {
+    enum { SAMPLES = 20000 };
+    const nacre_cli_settings *values = &run->settings.values;
+    const char *named = values->data ? values->data : getenv("NACRE_DATA");
+    if (!values->memory || values->epochs == 0 ||
+        (named && named[0] && strcmp(named, "procedural") != 0)) {
+        return NACRE_OK;
+    }
+    nacre_cli_synthetic step;
+    nacre_explanation *plan = NULL;
+    int64_t batch = values->batch_size < SAMPLES ? values->batch_size : SAMPLES;
+    if (nacre_cli_synthetic_make(run->settings.recipe, values, batch, &step) == NACRE_OK) {
+        plan = nacre_cli_synthetic_explain(&step);
+    }
+    nacre_status status = plan ? NACRE_OK : nacre_error_code();
+    nacre_explanation_free(plan);
+    nacre_cli_synthetic_free(&step);
+    return status;
+}
+
 static int train(training *run) {
     const nacre_cli_settings *values = &run->settings.values;
     const nacre_cli_recipe *recipe = run->settings.recipe;
@@ -325,6 +350,9 @@ static int train(training *run) {
         return nacre_cli_library_error();
     }
     nacre_set_memory_limit((size_t)values->memory);
+    if (check_memory_limit(run) != NACRE_OK) {
+        return nacre_cli_library_error();
+    }
     /* A download may take long: a signal ends it. */
     nacre_cli_signals_cancel(true);
     nacre_status status = recipe->open(values->data, &run->data);

@@ -83,6 +83,20 @@ class Terminal(harness.ProgramTest):
 
 
 class Offline(harness.ProgramTest):
+    def test_what_flags_tell_is_refused_before_anything_is_downloaded(self):
+        """One line each: none says that a download was tried."""
+        for flags, words in ((["--memory", 1000], ["the limit is 1000", "largest at its peak"]),
+                             (["--memory", 1000, "--batch-size", 1000000], ["the limit is 1000"]),
+                             (["--memory", 1000, "--data", "procedural"], ["the limit is 1000"]),
+                             (["--trace", "nowhere/trace.json"], ["--trace", "nowhere/trace.json"]),
+                             (["--trace", "/dev/null"], ["--trace", "/dev/null", "give the path of a file"])):
+            with self.subTest(flags):
+                self.assert_refused(self.run_nacre("train", "mnist-mlp", "--epochs", 1, *flags), 1, *words)
+        self.assertEqual(self.tree(), [])
+        result = self.good("train", "mnist-mlp", "--epochs", 1, "--memory", 10000000, "--out", "run")
+        self.assertIn("downloading", result.err)
+        self.assertIn("done after 1 epoch, 157 steps, ", result.out)
+
     def test_drawn_digits_stand_in_with_a_warning(self):
         result = self.good("train", "mnist-mlp", "--epochs", 1, "--json", "--quiet", "--out",
                            self.path("run"))
