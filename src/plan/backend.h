@@ -50,14 +50,23 @@ typedef struct nacre_plan_op {
     nacre_storage *keeper;
 } nacre_plan_op;
 
+/* An element-wise op that may run with the op whose result it reads. */
+typedef struct nacre_epilogue_member {
+    const nacre_op *op;
+    int position; /* in the epilogue */
+    unsigned
+        result; /* NACRE_READS_IN bits of its inputs: the other op's result itself; of the first member alone */
+    unsigned first; /* likewise: what the other op has as input 0 */
+} nacre_epilogue_member;
+
 typedef struct nacre_backend_table {
     const char *name;
     /* A composite record with these inputs is run by one kernel of its own. A primitive is always. */
     bool (*claims)(const nacre_op *op, const nacre_inference *shapes);
     /* May an f32 element-wise op be part of a fused group? */
     bool (*fuses)(const nacre_op *op);
-    /* May this op take `member` as number `position` of its epilogue? */
-    bool (*takes_epilogue)(const nacre_op *op, const nacre_op *member, int position);
+    /* May this op take the member into its epilogue? */
+    bool (*takes_epilogue)(const nacre_op *op, const nacre_epilogue_member *member);
     /* Which operands must be laned: NACRE_READS_IN and _OUT bits, from op, attributes, dtypes and shapes. NULL:
        none ever. */
     unsigned (*laned)(const nacre_plan_op *step);

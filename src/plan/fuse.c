@@ -117,13 +117,29 @@ static bool take_inputs(const fusion *f, group *g, const plan_step *step) {
     return true;
 }
 
+static nacre_epilogue_member member_of(const plan_step *maker, const plan_step *step,
+                                       int position) {
+    nacre_epilogue_member member = {.op = step->op, .position = position};
+    for (int i = 0; position == 0 && i < step->inputs; i++) {
+        if (step->in[i] == maker->out[0]) member.result |= NACRE_READS_IN(i);
+        if (step->in[i] == maker->in[0]) member.first |= NACRE_READS_IN(i);
+    }
+    return member;
+}
+
+static bool takes(const nacre_plan *plan, const plan_step *maker, const plan_step *step,
+                  int position) {
+    const nacre_epilogue_member member = member_of(maker, step, position);
+    return plan->backend->takes_epilogue(maker->op, &member);
+}
+
 /* A product whose result only this step reads, and reads as it is, runs with the group. */
 static void fold_product(fusion *f, group *g, const plan_step *step) {
     nacre_plan *plan = f->plan;
     for (int i = 0; g->product < 0 && i < step->inputs; i++) {
         int id = step->in[i], maker = f->maker[id];
         if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] || f->read_outside[id] ||
-            !plan->backend->takes_epilogue(plan->steps[maker].op, step->op, g->count - 1) ||
+            !takes(plan, &plan->steps[maker], step, g->count - 1) ||
             !same_shape(plan, id, step->out[0]) || reads_through_view(f, step, id)) {
             continue;
         }
@@ -140,8 +156,7 @@ static void fold_product(fusion *f, group *g, const plan_step *step) {
 
 static bool fits_epilogue(const fusion *f, const group *g, const plan_step *step) {
     const nacre_plan *plan = f->plan;
-    return g->product < 0 ||
-           plan->backend->takes_epilogue(plan->steps[g->product].op, step->op, g->count);
+    return g->product < 0 || takes(plan, &plan->steps[g->product], step, g->count);
 }
 
 static void join(fusion *f, int at, int index) {

@@ -107,9 +107,8 @@ static double step_flops(const plan_step *step) {
     const nacre_plan_op *call = step->call;
     double elements = (double)nacre_shape_numel(&call->out[0].shape), flops = 0;
     if (call->op && call->op->flops) {
-        nacre_call shapes = {
-            .attrs = call->attrs, .inputs = call->inputs, .outputs = call->outputs};
         int own = call->program ? call->own : call->inputs;
+        nacre_call shapes = {.attrs = call->attrs, .inputs = own, .outputs = call->outputs};
         for (int i = 0; i < own && i < NACRE_MAX_INPUTS; i++) {
             shapes.in[i] = call->in[i];
         }

@@ -1,5 +1,6 @@
 /* Pools, batch norm and their gradients over laned planes, with guarded memory and lanes that stand for no sample. */
 #include "backend/laned.h"
+#include "backend/products.h"
 
 #include "ops/reference.h"
 
@@ -59,6 +60,39 @@ static void check_pool(const nacre_op *op, const pooling *g, const nacre_shape *
     kit_end();
 }
 
+/* Relu's gradient taken along has the bits of the two steps, also where the pool's own result is wanted beside it. */
+static void check_relu(const pooling *g, const nacre_shape *x, const nacre_shape *y) {
+    nacre_plan_op step = kit_step(&nacre_op_max_pool2d_backward, g->attrs);
+    step.inputs = 2;
+    step.outputs = 1;
+    step.in[0] = laned_random(*x);
+    step.in[1] = laned_random(*y);
+    step.out[0] = laned_array(*x);
+    kit_run(&step);
+    nacre_array raw = step.out[0];
+    nacre_program program = program_mask();
+    step.own = 2;
+    step.inputs = 3;
+    step.in[2] = step.in[0];
+    step.program = &program;
+    const int64_t count = nacre_shape_numel(x) / g->samples;
+    for (int beside = 0; beside < 2; beside++) {
+        if (beside) program.outputs = 2, program.result[0] = 0, program.result[1] = 2;
+        step.outputs = program.outputs;
+        for (int k = 0; k < step.outputs; k++) step.out[k] = laned_array(*x);
+        kit_run(&step);
+        for (int64_t n = 0; n < g->samples; n++)
+            for (int64_t i = 0; i < count; i++) {
+                const float slope = *element(&raw, n, i);
+                const float want = *element(&step.in[0], n, i) > 0 ? slope : 0;
+                assert_true(kit_same_bits(element(&step.out[beside], n, i), &want, sizeof want));
+                if (beside)
+                    assert_true(kit_same_bits(element(&step.out[0], n, i), &slope, sizeof slope));
+            }
+    }
+    kit_end();
+}
+
 static void pools_of_any_window_are_right(void **state) {
     (void)state;
     const int64_t windows[][6] = {{2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {1, 4, 1, 3, 0, 2},
@@ -77,6 +111,7 @@ static void pools_of_any_window_are_right(void **state) {
             check_pool(&nacre_op_max_pool2d, &g, &x, NULL, &y);
             check_pool(&nacre_op_avg_pool2d, &g, &x, NULL, &y);
             check_pool(&nacre_op_max_pool2d_backward, &g, &x, &y, &x);
+            check_relu(&g, &x, &y);
             check_pool(&nacre_op_max_pool2d_pick, &g, &x, &x, &y);
             g.attrs[NACRE_POOL_SIZE] = nacre_pair(ROWS, g.columns);
             check_pool(&nacre_op_avg_pool2d_backward, &g, &y, NULL, &x);

@@ -159,6 +159,72 @@ static void a_relu_joins_its_convolution(void **state) {
     }
 }
 
+/* Gradients of a weighted sum of pool(relu(x)): with respect to x, and if `both` to relu's result. */
+static void pool_gradients(nacre_tensor *x, int64_t kernel, bool both, nacre_tensor *dx[2]) {
+    nacre_tensor *z = nacre_f_relu(x);
+    nacre_tensor *y = nacre_f_max_pool2d(z, {kernel, kernel}, .stride = {2, 2});
+    nacre_tensor *weights = nacre_randn(nacre_shape_of(y), .stream = 3);
+    nacre_tensor *of[] = {x, z};
+    assert_int_equal(nacre_gradients(nacre_sum(nacre_mul(y, weights)), of, both ? 2 : 1, dx),
+                     NACRE_OK);
+}
+
+/* Relu's gradient runs with that of the pool behind it, windows that overlap or not, whether or not somebody wants what
+   reaches it. */
+static void relus_gradient_joins_its_pools(void **state) {
+    (void)state;
+    for (int64_t kernel = 2; kernel <= 3; kernel++) {
+        for (int both = 0; both < 2; both++) {
+            nacre_scope scope = nacre_scope_begin();
+            nacre_tensor *x = nacre_detach(nacre_randn(NACRE_SHAPE(19, 3, 7, 8), .stream = 2));
+            assert_int_equal(nacre_eval(x), NACRE_OK);
+            nacre_requires_grad(x, true);
+            nacre_tensor *dx[2], *alone[2];
+            pool_gradients(x, kernel, both, dx);
+            nacre_explanation *e = nacre_explain(dx[0]);
+            assert_non_null(e);
+            assert_int_equal(count_steps(e, "max_pool2d_backward+relu_backward"), 1);
+            assert_int_equal(count_steps(e, "relu_backward"), 0);
+            nacre_explanation_free(e);
+            assert_int_equal(nacre_eval_all(dx, both ? 2 : 1), NACRE_OK);
+            nacre_set_eager(true);
+            pool_gradients(x, kernel, both, alone);
+            nacre_set_eager(false);
+            for (int i = 0; i <= both; i++)
+                assert_memory_equal(nacre_data(dx[i]), nacre_data(alone[i]),
+                                    sizeof(float) * (size_t)nacre_numel(x));
+            assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+        }
+    }
+}
+
+/* Another relu's result is no reason to join. */
+static void another_relus_gradient_stays_apart(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *a = nacre_detach(nacre_randn(NACRE_SHAPE(17, 2, 4, 6), .stream = 2));
+    nacre_tensor *b = nacre_detach(nacre_randn(NACRE_SHAPE(17, 2, 4, 6), .stream = 3));
+    assert_int_equal(nacre_eval_all((nacre_tensor *[]){a, b}, 2), NACRE_OK);
+    nacre_requires_grad(b, true);
+    nacre_tensor *db[1];
+    nacre_tensor *z = nacre_mul(nacre_f_relu(b), a), *y = nacre_f_max_pool2d(z, {2, 2});
+    assert_int_equal(nacre_gradients(nacre_sum(y), &b, 1, db), NACRE_OK);
+    nacre_explanation *e = nacre_explain(db[0]);
+    assert_non_null(e);
+    assert_int_equal(count_steps(e, "max_pool2d_backward"), 1);
+    nacre_explanation_free(e);
+    const float *got = nacre_data(db[0]), *of = nacre_data(b), *by = nacre_data(a);
+    const float *product = nacre_data(z);
+    for (int64_t i = 0; i < nacre_numel(b); i++) {
+        const int64_t corner = i / 48 * 48 + i % 48 / 24 * 24 + i % 24 / 12 * 12 + i % 6 / 2 * 2;
+        int64_t most = corner;
+        const int64_t window[] = {corner, corner + 1, corner + 6, corner + 7};
+        for (int k = 1; k < 4; k++) most = product[window[k]] > product[most] ? window[k] : most;
+        assert_true(got[i] == (most == i && of[i] > 0 ? by[i] : 0));
+    }
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
 /* 0 / 0 in the lanes beyond the batch: neither gradients nor the watch may see it. */
 static void lanes_without_a_sample_stay_unseen(void **state) {
     (void)state;
@@ -204,6 +270,8 @@ int main(void) {
         cmocka_unit_test(an_image_alone_gives_the_bits_it_gives_in_a_batch),
         cmocka_unit_test(values_turn_once_on_the_way_in_and_once_on_the_way_out),
         cmocka_unit_test(a_relu_joins_its_convolution),
+        cmocka_unit_test(relus_gradient_joins_its_pools),
+        cmocka_unit_test(another_relus_gradient_stays_apart),
         cmocka_unit_test(lanes_without_a_sample_stay_unseen),
         cmocka_unit_test(the_watch_names_the_op_that_made_nan_in_lanes),
     };

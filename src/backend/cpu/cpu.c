@@ -101,9 +101,12 @@ static bool claims(const nacre_op *op, const nacre_inference *shapes) {
     return op->decompose && family_of(op) && shapes->inputs > 0 && shapes->in[0].dtype == NACRE_F32;
 }
 
-/* Products take anything; a convolution a relu alone. */
-static bool takes_epilogue(const nacre_op *op, const nacre_op *member, int position) {
-    if (op == &nacre_op_conv2d) return member == &nacre_op_relu && position == 0;
+/* Products take anything; a convolution a relu alone; the gradient of a pool that of the relu which made its input. */
+static bool takes_epilogue(const nacre_op *op, const nacre_epilogue_member *member) {
+    if (op == &nacre_op_conv2d) return member->op == &nacre_op_relu && member->position == 0;
+    if (op == &nacre_op_max_pool2d_backward)
+        return member->op == &nacre_op_relu_backward && member->first == NACRE_READS_IN(0) &&
+               member->result == NACRE_READS_IN(1);
     return op == &nacre_op_matmul || op == &nacre_op_linear;
 }
 

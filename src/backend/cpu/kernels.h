@@ -318,6 +318,8 @@ typedef struct nacre_pool {
 typedef struct nacre_pool_kernels {
     void (*max)(const nacre_pool *p, const float *x, float *y);
     void (*max_backward)(const nacre_pool *p, const float *x, const float *dy, float *dx);
+    /* and 0 where x is not above 0: the gradient of the relu that made x */
+    void (*max_relu_backward)(const nacre_pool *p, const float *x, const float *dy, float *dx);
     /* of z, laid out as x, the pixels that max chose */
     void (*max_pick)(const nacre_pool *p, const float *x, const float *z, float *out);
     void (*average)(const nacre_pool *p, const float *x, float *y);

@@ -14,6 +14,8 @@ static bool fits_conv(const nacre_plan_op *step) {
 
 unsigned nacre_cpu_laned(const nacre_plan_op *step) {
     const unsigned in_0 = NACRE_READS_IN(0), in_1 = NACRE_READS_IN(1), out_0 = NACRE_READS_OUT(0);
+    const unsigned of_relu =
+        NACRE_READS_IN(2); /* input 0 once more, where relu's gradient is taken along */
     const struct {
         const nacre_op *op;
         bool conv;
@@ -23,7 +25,7 @@ unsigned nacre_cpu_laned(const nacre_plan_op *step) {
         {&nacre_op_conv2d_backward_input, true, in_0 | out_0},
         {&nacre_op_conv2d_backward_weight, true, in_0 | in_1},
         {&nacre_op_max_pool2d, false, in_0 | out_0},
-        {&nacre_op_max_pool2d_backward, false, in_0 | in_1 | out_0},
+        {&nacre_op_max_pool2d_backward, false, in_0 | in_1 | of_relu | out_0},
         {&nacre_op_max_pool2d_pick, false, in_0 | in_1 | out_0},
         {&nacre_op_avg_pool2d, false, in_0 | out_0},
         {&nacre_op_avg_pool2d_backward, false, in_0 | out_0},

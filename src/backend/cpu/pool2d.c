@@ -11,6 +11,7 @@ typedef struct pool_job {
     const nacre_pool_kernels *kernels;
     const nacre_op *op;
     nacre_pool pool;
+    bool relu;    /* and the gradient of the relu that made x */
     int64_t unit; /* floats of a pixel: 16 in lanes, 1 of a sample alone */
     int64_t planes, each, in_plane, out_plane; /* floats of input 0's and the output's planes */
     const float *x, *other;
@@ -27,7 +28,8 @@ static void run_plane(const pool_job *j, int64_t plane) {
     else if (j->op == &nacre_op_max_pool2d)
         j->kernels->max(&j->pool, x, out);
     else if (j->op == &nacre_op_max_pool2d_backward)
-        j->kernels->max_backward(&j->pool, x, other, out);
+        (j->relu ? j->kernels->max_relu_backward : j->kernels->max_backward)(&j->pool, x, other,
+                                                                             out);
     else if (j->op == &nacre_op_max_pool2d_pick)
         j->kernels->max_pick(&j->pool, x, other, out);
     else if (j->op == &nacre_op_avg_pool2d)
@@ -70,8 +72,7 @@ static void run_pool(const nacre_plan_op *step, void *scratch) {
                   .unit = in->laned ? NACRE_LANES : 1,
                   .in_plane = plane_floats(in),
                   .out_plane = plane_floats(out),
-                  .x = in->data,
-                  .out = out->data};
+                  .x = in->data};
     j.planes = nacre_parts(in->shape.dims[0], j.unit) * in->shape.dims[1];
     if (step->inputs > 1) {
         j.other = step->in[1].data;
@@ -80,7 +81,12 @@ static void run_pool(const nacre_plan_op *step, void *scratch) {
         j.other = j.x;
     }
     j.each = nacre_larger(1, TASK_PIXELS * NACRE_LANES / (j.in_plane + j.out_plane + 1));
-    nacre_parallel((size_t)nacre_parts(j.planes, j.each), pool_task, &j);
+    /* With relu's gradient the result before it may be wanted too: register 0. */
+    for (int k = 0; k < step->outputs; k++) {
+        j.relu = step->program && step->program->result[k] > 0;
+        j.out = step->out[k].data;
+        nacre_parallel((size_t)nacre_parts(j.planes, j.each), pool_task, &j);
+    }
 }
 
 bool nacre_pool2d_is_plain(const nacre_plan_op *step) {

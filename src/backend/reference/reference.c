@@ -20,8 +20,8 @@ static bool none(const nacre_op *op) {
     return false;
 }
 
-static bool no_epilogue(const nacre_op *op, const nacre_op *member, int position) {
-    (void)op, (void)member, (void)position;
+static bool no_epilogue(const nacre_op *op, const nacre_epilogue_member *member) {
+    (void)op, (void)member;
     return false;
 }
 

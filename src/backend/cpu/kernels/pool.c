@@ -83,10 +83,12 @@ INLINE void add_to(const bool only, float *dx, vec addend) {
     vec_store(dx, vec_add(only ? vec_zero() : vec_load(dx), addend));
 }
 
-/* dy goes to the first maximum: what is left of it after a hit is 0. */
-INLINE void max_back(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
+/* dy goes to the first maximum, with relu only if that is above 0: what is left of it after a hit is 0. */
+INLINE void to_first(const bool relu, const nacre_pool *p, const planes *a, window w, int lane,
+                     int64_t out) {
     const vec m = most(p, w, lane, a->x);
     vec left = vec_load(a->dy + out);
+    if (relu) left = vec_select(vec_less(vec_zero(), m), left, vec_zero());
     for (int64_t r = w.first_row; r < w.end_row; r++)
         for (int64_t c = w.first_column; c < w.end_column; c++) {
             const int64_t tap = tap_at(p, r, c, lane);
@@ -94,6 +96,13 @@ INLINE void max_back(const nacre_pool *p, const planes *a, window w, int lane, i
             add_to(w.only, a->dx + tap, vec_select(hit, left, vec_zero()));
             left = vec_select(hit, vec_zero(), left);
         }
+}
+
+INLINE void max_back(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
+    to_first(false, p, a, w, lane, out);
+}
+INLINE void max_relu_back(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
+    to_first(true, p, a, w, lane, out);
 }
 
 INLINE void max_pick_of(const nacre_pool *p, const planes *a, window w, int lane, int64_t out) {
@@ -143,6 +152,11 @@ static void max(const nacre_pool *p, const float *x, float *y) {
 static void max_backward(const nacre_pool *p, const float *x, const float *dy, float *dx) {
     clear(p, dx);
     for_each_window(max_back, p, &(planes){.x = x, .dy = dy, .dx = dx});
+}
+
+static void max_relu_backward(const nacre_pool *p, const float *x, const float *dy, float *dx) {
+    clear(p, dx);
+    for_each_window(max_relu_back, p, &(planes){.x = x, .dy = dy, .dx = dx});
 }
 
 static void max_pick(const nacre_pool *p, const float *x, const float *z, float *out) {
@@ -249,6 +263,7 @@ static void average_alone(const nacre_pool *p, const float *x, float *y) {
 const nacre_pool_kernels NACRE_AT_LEVEL(nacre_pool_kernels) = {
     .max = max,
     .max_backward = max_backward,
+    .max_relu_backward = max_relu_backward,
     .max_pick = max_pick,
     .average = average,
     .average_backward = average_backward,
