@@ -51,15 +51,14 @@ static const nacre_cli_bench_values defaults = {.seconds = 2};
 
 const nacre_cli_syntax nacre_cli_bench_syntax = {
     .command = "bench",
-    .arguments = "WORKLOAD|kernels [NAME...]|loader",
+    .arguments = "WORKLOAD|kernels|loader",
     .summary = "Time a workload's training step, single kernels, or the loader.",
     .details =
-        "Workloads: mlp, lenet, vit, gpt, resnet20. A step is forward, loss, backward and update "
-        "on a batch "
-        "that lies in\n"
-        "memory. The machine's peak (fused multiply-adds without memory, same kernel level) and "
-        "its\n"
-        "bandwidth are measured between the steps, since they move.\n",
+        "Workloads: mlp, lenet, vit, gpt, resnet20. A step is forward, loss, backward and update\n"
+        "on a batch that lies in memory. The machine's peak (fused multiply-adds without memory,\n"
+        "same kernel level) and its bandwidth are measured between the steps, since they move.\n"
+        "Names after 'kernels' choose some (--list), such as: softmax matmul:64x128x784:nt\n"
+        "What does not fit into the machine's memory is refused before it is made.\n",
     .options = options,
     .count = sizeof options / sizeof *options,
     .defaults = &defaults,

@@ -226,6 +226,10 @@ static void append_table(const measurement *m, int64_t batch, nacre_text *text) 
                       "memory           %.2f MB arena, %.2f MB live at once at least\n",
                       f.roofline, 100 * f.roofline / f.least, (double)m->arena_bytes * 1e-6,
                       (double)m->live_bound * 1e-6);
+    if (m->recomputed) {
+        nacre_text_append(text, "recomputed       %zu step%s, for --memory\n", m->recomputed,
+                          nacre_cli_plural(m->recomputed));
+    }
 }
 
 static int print_measurement(const measurement *m, int64_t batch, bool json) {

@@ -65,9 +65,9 @@ static int print_overview(void) {
         const nacre_cli_syntax *syntax = commands[i].syntax;
         char left[64];
         snprintf(left, sizeof left, "%s %s", syntax->command, syntax->arguments);
-        nacre_text_append(&text, "  nacre %-28s %s\n", left, syntax->summary);
+        nacre_text_append(&text, "  nacre %-30s %s\n", left, syntax->summary);
     }
-    nacre_text_append(&text, "  nacre %-28s %s\n  nacre %-28s %s\n", "help COMMAND",
+    nacre_text_append(&text, "  nacre %-30s %s\n  nacre %-30s %s\n", "help COMMAND",
                       "All flags of a command.", "--version", "The version.");
     nacre_text_append(&text, "\nBegin with: nacre train mnist-mlp\n");
     return nacre_cli_print(&text);

@@ -211,6 +211,8 @@ class Bench(harness.ProgramTest):
         self.assertGreater(kept["recomputed"], 0)
         self.assertLessEqual(kept["arena_bytes"], limit)
         self.assertEqual(figures("--memory", free["arena_bytes"])["recomputed"], 0)
+        text = self.good("bench", "vit", "--batch-size", 16, "--seconds", 0, "--memory", limit).out
+        self.assertRegex(text, r"recomputed +\d+ steps?, for --memory")
         for flags in ([], ["--infer"], ["--check"]):
             self.assert_refused(self.run_nacre("bench", "vit", "--memory", 100000, *flags), 1,
                                 "the limit is 100000", "largest at its peak")

@@ -125,7 +125,11 @@ class Usage(harness.ProgramTest):
     def test_version_and_overview(self):
         self.assertRegex(self.good("--version").out, r"^nacre \d+\.\d+\.\d+\S*\n$")
         for form in (["help"], ["--help"], ["-h"], ["help", "help"]):
-            self.assertIn("nacre train", self.good(*form).out)
+            text = self.good(*form).out
+            self.assertIn("nacre train", text)
+            columns = {line.index(line.split("  ", 2)[2].lstrip()) for line in text.splitlines()
+                       if line.startswith("  nacre ") and len(line.split("  ", 2)) > 2}
+            self.assertEqual(len(columns), 1, text)
 
 
 if __name__ == "__main__":
