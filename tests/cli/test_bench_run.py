@@ -190,7 +190,7 @@ class BenchRun(harness.ProgramTest):
         answer = "print('{\"us_min\": 5, \"us_median\": 6}', flush=True)"
         start = "import sys; print('{\"version\": \"1\"}', flush=True)"
         scripts = {"torch": f"{start}\nfor line in sys.stdin: {answer}",
-                   "jax": f"{start}\nsys.stdin.readline(); {answer}; sys.stdin.readline(); sys.exit('it is broken')",
+                   "jax": f"{start}\nsys.stdin.readline(); {answer}; sys.stdin.readline(); sys.exit('ValueError: it is broken\\nask for more with X=1')",
                    "numpy": "raise SystemExit('it does not start')"}
         bench = FakeBench(self, scripts)
         with unittest.mock.patch.object(steps, "nacre", lambda *_: {
@@ -198,7 +198,7 @@ class BenchRun(harness.ProgramTest):
             rows, _ = steps._compare(bench, "mlp", (64,), False, (1,))
         measured = {row["id"]: row["measured"] for row in rows}
         self.assertEqual(measured, {"fraction.mlp.64": 0.5, "step.mlp.64.1.torch": 0.4, "step.mlp.64": 0.4})
-        self.assertIn("it is broken", bench.said)
+        self.assertIn("ValueError: it is broken\n", bench.said)
         self.assertIn("it does not start", bench.said)
 
     def test_what_pages_say_follows_from_their_figures(self):
