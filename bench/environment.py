@@ -41,9 +41,9 @@ class Peers:
         self._folder, self._say = folder, say
         self.python = os.path.join(folder, "bin", "python")
         self.versions, self.missing = {}, {}
-        problem = self._make_environment()
+        no_environment = self._make_environment()
         for peer in _PACKAGES:
-            self._add(peer, problem or self._install(peer), self._version(peer))
+            self._add(peer, *((no_environment, None) if no_environment else self._find(peer)))
         self._add_compiled(quick)
 
     def command(self, peer):
@@ -57,10 +57,10 @@ class Peers:
         return [self.python, os.path.join(_PEER_SCRIPTS, name)]
 
     def _add(self, peer, problem, version):
-        if version:
-            self.versions[peer] = version
+        if problem:
+            self.missing[peer] = problem
         else:
-            self.missing[peer] = problem or "installed, but it cannot be imported"
+            self.versions[peer] = version
 
     def _make_environment(self):
         """None, or why there is none."""
@@ -83,10 +83,16 @@ class Peers:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
+    def _find(self, peer):
+        """(None, its version), or (why it cannot be had, None)."""
+        version, problem = self._version(peer), None
+        if not version:
+            problem = self._install(peer)
+            version = self._version(peer)
+        return (None, version) if version else (problem or "installed, but it cannot be imported", None)
+
     def _install(self, peer):
         """None, or why it could not be installed."""
-        if self._version(peer):
-            return None
         self._say(f"installing {peer} (only this once; torch takes minutes)")
         if peer == "torch":
             problem = _run([self.python, *_PIP, "--no-deps", "torch"]) or _run([self.python, *_PIP, *_TORCH_PURE])
@@ -99,12 +105,8 @@ class Peers:
         problem = None if torch else "PyTorch is missing"
         if torch and not shutil.which(compiler):
             problem = f"there is no C++ compiler {compiler}; install one or set CXX"
-        self._add(LIBTORCH, *self._or(problem or self._build_libtorch(compiler), torch))
-        self._add(TORCH_COMPILED, *self._or(problem or ("left out by --quick" if quick else None), torch))
-
-    @staticmethod
-    def _or(problem, version):
-        return problem, None if problem else version
+        self._add(LIBTORCH, problem or self._build_libtorch(compiler), torch)
+        self._add(TORCH_COMPILED, problem or ("left out by --quick" if quick else None), torch)
 
     def _libtorch(self):
         """Its name holds the version that it was built for."""
