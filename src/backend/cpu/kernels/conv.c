@@ -5,12 +5,10 @@
 #include "transpose.h"
 
 /* Accumulators, one pixel of each column and one broadcast weight fill the registers. */
-#if NACRE_LEVEL_AVX512 || NACRE_LEVEL_NEON
-#define VECTOR_REGISTERS 32
+#if VECTOR_REGISTERS == 32
 #define REGISTERS 28
 #define MOST_OUTS 8 /* NACRE_CONV_OUTS, for the preprocessor */
 #else
-#define VECTOR_REGISTERS 16
 #define REGISTERS 13
 #define MOST_OUTS 4
 #endif

@@ -25,7 +25,8 @@
 
 #if NACRE_LEVEL_AVX512
 #include <immintrin.h>
-#define LANES 16
+#define LANES 16            /* floats of a vector */
+#define VECTOR_REGISTERS 32 /* vectors that are held at once */
 typedef __m512 vec;
 typedef __m512i ivec;
 typedef __mmask16 mask;
@@ -79,6 +80,7 @@ INLINE vec vec_from_u8(const uint8_t *p) {
 #elif NACRE_LEVEL_AVX2
 #include <immintrin.h>
 #define LANES 8
+#define VECTOR_REGISTERS 16
 typedef __m256 vec;
 typedef __m256i ivec;
 typedef __m256 mask;
@@ -145,6 +147,7 @@ INLINE vec vec_from_u8(const uint8_t *p) {
 #elif NACRE_LEVEL_NEON
 #include <arm_neon.h>
 #define LANES 4
+#define VECTOR_REGISTERS 32
 typedef float32x4_t vec;
 typedef int32x4_t ivec;
 typedef uint32x4_t mask;
@@ -196,6 +199,7 @@ INLINE vec vec_from_u8(const uint8_t *p) {
 
 #else /* portable: the compiler's vector extension at the width every machine has */
 #define LANES 4
+#define VECTOR_REGISTERS 16
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t ivec __attribute__((vector_size(16)));
 typedef ivec mask;
