@@ -19,9 +19,14 @@
    between threads weighs more than what finer tasks would gain, and with this many panels to share. */
 #define WHOLE_ROWS 128
 #define WHOLE_PANELS 4
-/* B's rows are packed although they lie as tiles read them, when they would fall on few cache sets. */
-#define COLLIDING_STRIDE 512
-#define COLLIDING_ROWS 64
+/* Rows that lie as tiles read them are packed nevertheless where they fall on few cache sets and are read often: B's
+   rows by many tiles, A's under many panels. A's whole tile would need one set; then B stays as it lies. */
+#define COLLIDING_B 512
+#define COLLIDING_B_DEPTH 64
+#define COLLIDING_B_ROWS 768
+#define COLLIDING_A 1024
+#define COLLIDING_A_DEPTH 256
+#define COLLIDING_A_PANELS 16
 
 /* Rows of a tile, rounded up to whole vectors, at most. */
 enum { TILE_PITCH = 16 };
@@ -123,17 +128,23 @@ static void plan_tasks(job *j, const nacre_product_choice *choice) {
                          : nacre_larger(1, task_work / (work * tiles));
 }
 
+/* What tiles under n columns take for each row and element of depth, in 32nds of a cycle. Half a panel has one
+   multiply-add for each load of A, and waits for the loads. */
+static int64_t tile_cost(const nacre_gemm_kernels *gemm, int64_t n) {
+    int64_t rest = n % gemm->columns;
+    int64_t last = rest == 0 ? 0 : rest <= gemm->narrow ? gemm->narrow * 45 / 32 : gemm->columns;
+    return 32 / gemm->columns * (n - rest + last);
+}
+
 /* x weight^T has two operands that must be packed or broadcast, and either may be which: the transposed product
    weight x^T has the same bits. It packs x, which in small batches is the smaller one, and turns each tile
-   on its way out. Costs in 32nds of a cycle: 9 an element packed, 1 a multiply-add of a tile with its
-   padding, 16 an output turned (Zen 5, AVX-512; other levels weigh them alike). */
+   on its way out. Costs in 32nds of a cycle: 9 an element packed, 16 an output turned with vectors of 16, 32 with
+   those of 8 (fitted to 390 products on Zen 5; they choose within 1 % of the better way on average). */
 static bool turns(const nacre_gemm_kernels *gemm, const nacre_product *p) {
     if (p->a_k != 1 || p->b_k != 1) return false;
-    int64_t m_padded = nacre_parts(p->m, gemm->narrow) * gemm->narrow;
-    int64_t n_padded = nacre_parts(p->n, gemm->narrow) * gemm->narrow;
-    int64_t straight = 9 * p->n * p->k + p->m * n_padded * p->k;
-    int64_t turned = 9 * p->m * p->k + m_padded * p->n * p->k + 16 * p->m * p->n;
-    return turned < straight;
+    int64_t straight = (9 * p->n + p->m * tile_cost(gemm, p->n)) * p->k;
+    int64_t turned = (9 * p->m + p->n * tile_cost(gemm, p->m)) * p->k;
+    return turned + 16 * 32 / gemm->columns * p->m * p->n < straight;
 }
 
 static nacre_product turn(const nacre_product *p) {
@@ -184,11 +195,14 @@ static void plan(job *j, const nacre_cpu_level *level, const nacre_product *stra
     j->panels = nacre_parts(p->n, gemm->columns);
     int64_t narrow = gemm->narrow;
     j->tile_pitch = nacre_parts(gemm->rows, narrow) * narrow;
-    j->pack_a = (p->a_k != 1 && p->a_row != 1) || choice->pack_a == NACRE_PACK_A_YES;
-    bool collide =
-        p->b_k % COLLIDING_STRIDE == 0 && p->k >= COLLIDING_ROWS && p->m >= COLLIDING_ROWS;
-    bool packs = choice->pack_b == NACRE_PACK_B_RULE ? collide : choice->pack_b != NACRE_PACK_B_NO;
-    j->pack_b = p->b_column != 1 || packs;
+    bool collides_a =
+        p->a_row % COLLIDING_A == 0 && p->k >= COLLIDING_A_DEPTH && j->panels >= COLLIDING_A_PANELS;
+    bool collides_b =
+        p->b_k % COLLIDING_B == 0 && p->k >= COLLIDING_B_DEPTH && p->m >= COLLIDING_B_ROWS;
+    j->pack_a = (p->a_k != 1 && p->a_row != 1) || collides_a || choice->pack_a == NACRE_PACK_A_YES;
+    j->pack_b = p->b_column != 1 ||
+                (choice->pack_b == NACRE_PACK_B_RULE ? collides_b && !j->pack_a
+                                                     : choice->pack_b != NACRE_PACK_B_NO);
     j->shared_b = true;
     for (int i = 0; i < p->batch_ndim; i++) j->shared_b &= p->b_batch[i] == 0;
     plan_rounds(j);

@@ -13,11 +13,13 @@ static void panel_of_rows(int64_t depth, int width, int columns, const float *x,
     }
 }
 
-/* LANES x LANES blocks, transposed in registers. At the edges through a copy padded with zeros: a loop of
-   unknown length over the registers would put them into memory for every block. */
-INLINE void whole_block(const float *x, int64_t x_j, int64_t columns, float *out) {
+/* LANES x LANES blocks of `width` columns, transposed in registers; what is in the other columns does not matter. At
+   the lower edge through a copy padded with zeros: a loop of unknown length over the registers would put them
+   into memory for every block. */
+INLINE void whole_block(const int64_t width, const float *x, int64_t x_j, int64_t columns,
+                        float *out) {
     vec block[LANES];
-    load_columns(block, x, x_j);
+    load_some_columns(block, x, x_j, width);
     UNKNOWN(columns);
     EACH (i, LANES) {
         vec_store(out, block[i]);
@@ -25,11 +27,16 @@ INLINE void whole_block(const float *x, int64_t x_j, int64_t columns, float *out
     }
 }
 
+static __attribute__((noinline)) void narrow_block(int64_t width, const float *x, int64_t x_j,
+                                                   int64_t columns, float *out) {
+    whole_block(width, x, x_j, columns, out);
+}
+
 static __attribute__((noinline)) void edge_block(int64_t depth, int width, int columns,
                                                  const float *x, int64_t x_j, float *out) {
     float padded[LANES * LANES], turned[LANES * LANES];
     pad_block(padded, x, x_j, width, depth);
-    whole_block(padded, LANES, LANES, turned);
+    whole_block(LANES, padded, LANES, LANES, turned);
     for (int64_t i = 0; i < depth && i < LANES; i++)
         vec_store(out + i * columns, vec_load(turned + i * LANES));
 }
@@ -40,10 +47,12 @@ static void panel_of_columns(int64_t depth, int width, int columns, const float 
         for (int j = 0; j < columns; j += LANES) {
             const float *from = x + j * x_j + k;
             float *to = out + k * columns + j;
-            if (width - j >= LANES && depth - k >= LANES)
-                whole_block(from, x_j, columns, to);
-            else
+            if (depth - k < LANES || width <= j)
                 edge_block(depth - k, width - j, columns, from, x_j, to);
+            else if (width - j < LANES)
+                narrow_block(width - j, from, x_j, columns, to);
+            else
+                whole_block(LANES, from, x_j, columns, to);
         }
     }
 }
@@ -69,10 +78,10 @@ static void panel(int64_t depth, int width, int columns, const float *x, int64_t
 #define THIN_BLOCKS 4
 
 /* sum += a[k .. k + LANES) . block, for each row. */
-INLINE void thin_block(const int rows, const float *a, int64_t a_row, const float *x, int64_t x_j,
-                       vec sum[NACRE_THIN_ROWS]) {
+INLINE void thin_block(const int rows, const int64_t width, const float *a, int64_t a_row,
+                       const float *x, int64_t x_j, vec sum[NACRE_THIN_ROWS]) {
     vec block[LANES];
-    load_columns(block, x, x_j);
+    load_some_columns(block, x, x_j, width);
     EACH (i, LANES)
         EACH (r, rows) sum[r] = vec_fma(vec_set(a[r * a_row + i]), block[i], sum[r]);
 }
@@ -81,13 +90,13 @@ INLINE void thin_block(const int rows, const float *a, int64_t a_row, const floa
 static __attribute__((noinline)) void thin_edge(int rows, int64_t n, const float *a, int64_t a_row,
                                                 const float *x, int64_t x_j, int64_t width,
                                                 vec sum[NACRE_THIN_ROWS]) {
-    float padded[LANES * LANES], turned[LANES * LANES];
-    pad_block(padded, x, x_j, width, n);
     if (rows == 1 && n >= LANES) {
-        thin_block(1, a, a_row, padded, LANES, sum);
+        thin_block(1, width, a, a_row, x, x_j, sum);
         return;
     }
-    whole_block(padded, LANES, LANES, turned);
+    float padded[LANES * LANES], turned[LANES * LANES];
+    pad_block(padded, x, x_j, width, n);
+    whole_block(LANES, padded, LANES, LANES, turned);
     for (int r = 0; r < rows; r++)
         for (int64_t i = 0; i < n && i < LANES; i++)
             sum[r] = vec_fma(vec_set(a[r * a_row + i]), vec_load(turned + i * LANES), sum[r]);
@@ -107,7 +116,7 @@ INLINE void thin_columns(const int rows, int64_t width, int64_t depth, const flo
         int64_t k = chunk;
         for (; whole && k + LANES <= end; k += LANES)
             EACH (v, THIN_BLOCKS)
-                thin_block(rows, a + k, a_row, x + v * LANES * x_j + k, x_j, sum[v]);
+                thin_block(rows, LANES, a + k, a_row, x + v * LANES * x_j + k, x_j, sum[v]);
         for (; k < end; k += LANES)
             EACH (v, THIN_BLOCKS) {
                 vec edge[NACRE_THIN_ROWS];

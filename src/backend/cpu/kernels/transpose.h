@@ -4,7 +4,8 @@
 
 #include "simd.h"
 
-/* r[i], lane j = x[j * step + i]: load_columns(r, x, step), one per level.
+/* r[i], lane j = x[j * step + i]: load_columns(r, x, step). load_some_columns reads `rows` rows only; lanes of
+   the others repeat the last one, which costs less than zeros and reads nothing that is not there.
 
    A compiler that sees the same 16 addresses in every turn of a loop keeps 16 pointers, on the stack for the
    most part. Not to know the step keeps it to two that walk down the rows: twice as fast. */
@@ -26,19 +27,19 @@ INLINE void transpose_fours(vec r[4]) {
 
 /* Rows j and j + 8 share a register, eight columns of each: half of the shuffles are loads. 28 cycles a
    block on Zen 5, where 16 whole rows and 64 shuffles took 60. */
-INLINE void load_columns(vec r[16], const float *x, int64_t step) {
+INLINE void load_some_columns(vec r[16], const float *x, int64_t step, const int64_t rows) {
     const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
     const __m512i high =
         _mm512_setr_epi32(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
     UNKNOWN(step);
     EACH (half, 2) {
         vec t[8];
-        const float *upper = x + 8 * half, *lower = upper + 8 * step;
+        const float *upper = x + 8 * half, *lower = upper + (rows > 8 ? 8 : rows - 1) * step;
         EACH (j, 8) {
             t[j] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(upper)),
                                       _mm256_loadu_ps(lower), 1);
-            upper += step;
-            lower += step;
+            upper += j + 1 < rows ? step : 0;
+            lower += 8 + j + 1 < rows ? step : 0;
         }
         transpose_fours(t);
         transpose_fours(t + 4);
@@ -52,16 +53,16 @@ INLINE void load_columns(vec r[16], const float *x, int64_t step) {
 #elif NACRE_LEVEL_AVX2
 
 /* Rows j and j + 4 share a register, four columns of each. */
-INLINE void load_columns(vec r[8], const float *x, int64_t step) {
+INLINE void load_some_columns(vec r[8], const float *x, int64_t step, const int64_t rows) {
     UNKNOWN(step);
     EACH (half, 2) {
         vec t[4];
-        const float *upper = x + 4 * half, *lower = upper + 4 * step;
+        const float *upper = x + 4 * half, *lower = upper + (rows > 4 ? 4 : rows - 1) * step;
         EACH (j, 4) {
             t[j] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(upper)),
                                         _mm_loadu_ps(lower), 1);
-            upper += step;
-            lower += step;
+            upper += j + 1 < rows ? step : 0;
+            lower += 4 + j + 1 < rows ? step : 0;
         }
         const vec a = _mm256_unpacklo_ps(t[0], t[1]), b = _mm256_unpackhi_ps(t[0], t[1]);
         const vec c = _mm256_unpacklo_ps(t[2], t[3]), d = _mm256_unpackhi_ps(t[2], t[3]);
@@ -74,9 +75,11 @@ INLINE void load_columns(vec r[8], const float *x, int64_t step) {
 
 #elif NACRE_LEVEL_NEON
 
-INLINE void load_columns(vec r[4], const float *x, int64_t step) {
-    const float32x4x2_t low = vtrnq_f32(vec_load(x), vec_load(x + step));
-    const float32x4x2_t high = vtrnq_f32(vec_load(x + 2 * step), vec_load(x + 3 * step));
+INLINE void load_some_columns(vec r[4], const float *x, int64_t step, const int64_t rows) {
+    const float *row[4];
+    EACH (j, 4) row[j] = x + (j < rows ? j : rows - 1) * step;
+    const float32x4x2_t low = vtrnq_f32(vec_load(row[0]), vec_load(row[1]));
+    const float32x4x2_t high = vtrnq_f32(vec_load(row[2]), vec_load(row[3]));
     r[0] = vcombine_f32(vget_low_f32(low.val[0]), vget_low_f32(high.val[0]));
     r[1] = vcombine_f32(vget_low_f32(low.val[1]), vget_low_f32(high.val[1]));
     r[2] = vcombine_f32(vget_high_f32(low.val[0]), vget_high_f32(high.val[0]));
@@ -85,11 +88,17 @@ INLINE void load_columns(vec r[4], const float *x, int64_t step) {
 
 #else
 
-INLINE void load_columns(vec r[4], const float *x, int64_t step) {
-    EACH (i, 4) r[i] = (vec){x[i], x[step + i], x[2 * step + i], x[3 * step + i]};
+INLINE void load_some_columns(vec r[4], const float *x, int64_t step, const int64_t rows) {
+    const float *row[4];
+    EACH (j, 4) row[j] = x + (j < rows ? j : rows - 1) * step;
+    EACH (i, 4) r[i] = (vec){row[0][i], row[1][i], row[2][i], row[3][i]};
 }
 
 #endif
+
+INLINE void load_columns(vec r[LANES], const float *x, int64_t step) {
+    load_some_columns(r, x, step, LANES);
+}
 
 /* A load cannot take the upper half of a store that is still under way: load_columns reads halves. */
 INLINE void store_halves(float *p, vec a) {
