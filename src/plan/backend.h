@@ -33,7 +33,7 @@ typedef struct nacre_plan_op {
     /* A group: in[] and out[] are the program's inputs (each with the group's shape, stride 0 where
        broadcast) and outputs (contiguous). A product (matmul, linear) with an epilogue: the op's own
        inputs are in[0 .. own), register 0 of the program is the product, registers 1.. are in[own ..]
-       broadcast to the output's shape; out[] are the program's outputs. */
+       broadcast to the output's shape; out[] are the program's outputs, and behind them the op's own but the first. */
     const nacre_program *program;
     int own;
     void (*run)(const struct nacre_plan_op *step, void *scratch);
@@ -57,6 +57,7 @@ typedef struct nacre_epilogue_member {
     unsigned
         result; /* NACRE_READS_IN bits of its inputs: the other op's result itself; of the first member alone */
     unsigned first; /* likewise: what the other op has as input 0 */
+    unsigned whole; /* bits of its inputs that have the other op's result's shape; of any member */
 } nacre_epilogue_member;
 
 typedef struct nacre_backend_table {

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A group under construction; it runs where its last member stood. */
+/* A group under construction; it runs where its last member stood, or, since a product's further results may be read before
+   that, where such a product stood. */
 typedef struct group {
     int position;
+    bool early; /* runs where its product stood */
     int members[NACRE_PROGRAM_CODES], count;
     int inputs[NACRE_PROGRAM_INPUTS], input_count; /* value ids from outside, the product's apart */
     int product;                                   /* step; -1: none */
@@ -20,7 +22,7 @@ typedef struct fusion {
     int *group_of;      /* step -> group, -1: none */
     int *maker;         /* value -> step, -1: leaf */
     bool *read_outside; /* value (base) -> some step outside its group reads it */
-    bool *folded;       /* step -> is a product that became part of a group */
+    int *folded;        /* step -> the group that it became the product of, -1: none */
 } fusion;
 
 static bool same_shape(const nacre_plan *plan, int a, int b) {
@@ -117,20 +119,36 @@ static bool take_inputs(const fusion *f, group *g, const plan_step *step) {
     return true;
 }
 
-static nacre_epilogue_member member_of(const plan_step *maker, const plan_step *step,
-                                       int position) {
+static nacre_epilogue_member member_of(const nacre_plan *plan, const plan_step *maker,
+                                       const plan_step *step, int position) {
     nacre_epilogue_member member = {.op = step->op, .position = position};
-    for (int i = 0; position == 0 && i < step->inputs; i++) {
-        if (step->in[i] == maker->out[0]) member.result |= NACRE_READS_IN(i);
-        if (step->in[i] == maker->in[0]) member.first |= NACRE_READS_IN(i);
+    for (int i = 0; i < step->inputs; i++) {
+        if (same_shape(plan, step->in[i], maker->out[0])) member.whole |= NACRE_READS_IN(i);
+        if (position == 0 && step->in[i] == maker->out[0]) member.result |= NACRE_READS_IN(i);
+        if (position == 0 && step->in[i] == maker->in[0]) member.first |= NACRE_READS_IN(i);
     }
     return member;
 }
 
 static bool takes(const nacre_plan *plan, const plan_step *maker, const plan_step *step,
                   int position) {
-    const nacre_epilogue_member member = member_of(maker, step, position);
+    const nacre_epilogue_member member = member_of(plan, maker, step, position);
     return plan->backend->takes_epilogue(maker->op, &member);
+}
+
+/* Where the step runs that makes the value; -1: a leaf, there from the start. */
+static int made_at(const fusion *f, int id) {
+    int maker = f->maker[f->plan->values[id].base];
+    if (maker < 0) return -1;
+    int at = f->folded[maker] >= 0 ? f->folded[maker] : f->group_of[maker];
+    return at < 0 ? maker : f->groups[at].position;
+}
+
+/* Are the values, but for `except`, there before step `position`? */
+static bool made_before(const fusion *f, const int *ids, int count, int except, int position) {
+    for (int i = 0; i < count; i++)
+        if (ids[i] != except && made_at(f, ids[i]) >= position) return false;
+    return true;
 }
 
 /* A product whose result only this step reads, and reads as it is, runs with the group. */
@@ -138,13 +156,17 @@ static void fold_product(fusion *f, group *g, const plan_step *step) {
     nacre_plan *plan = f->plan;
     for (int i = 0; g->product < 0 && i < step->inputs; i++) {
         int id = step->in[i], maker = f->maker[id];
-        if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] || f->read_outside[id] ||
+        if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] >= 0 || f->read_outside[id] ||
             !takes(plan, &plan->steps[maker], step, g->count - 1) ||
             !same_shape(plan, id, step->out[0]) || reads_through_view(f, step, id)) {
             continue;
         }
+        bool early = plan->steps[maker].outputs > 1;
+        if (early && !made_before(f, g->inputs, g->input_count, id, maker)) continue;
         g->product = maker;
-        f->folded[maker] = true;
+        g->early = early;
+        if (early) g->position = maker;
+        f->folded[maker] = (int)(g - f->groups);
         for (int k = 0; k < g->input_count; k++) {
             if (g->inputs[k] == id) {
                 g->inputs[k] = g->inputs[--g->input_count];
@@ -156,14 +178,19 @@ static void fold_product(fusion *f, group *g, const plan_step *step) {
 
 static bool fits_epilogue(const fusion *f, const group *g, const plan_step *step) {
     const nacre_plan *plan = f->plan;
-    return g->product < 0 || takes(plan, &plan->steps[g->product], step, g->count);
+    if (g->product < 0) return true;
+    for (int i = 0; g->early && i < step->inputs; i++) {
+        bool inside = step->in[i] == product_of(f, g) || is_made_in(f, g, step->in[i]);
+        if (!inside && made_at(f, step->in[i]) >= g->position) return false;
+    }
+    return takes(plan, &plan->steps[g->product], step, g->count);
 }
 
 static void join(fusion *f, int at, int index) {
     group *g = &f->groups[at];
     f->group_of[index] = at;
     g->members[g->count++] = index;
-    g->position = index;
+    if (!g->early) g->position = index;
 }
 
 static void note_readers(fusion *f, int index) {
@@ -258,7 +285,9 @@ static void label_group(nacre_plan *plan, plan_step *step, const nacre_op *produ
 
 /* Too many stored results: possible only for groups that many others read; they run as single steps. */
 static bool fits(const fusion *f, const group *g) {
-    int stored = g->product >= 0 && is_stored(f, product_of(f, g));
+    int stored = 0;
+    if (g->product >= 0)
+        stored = f->plan->steps[g->product].outputs - 1 + is_stored(f, product_of(f, g));
     for (int i = 0; i < g->count; i++) {
         stored += is_stored(f, f->plan->steps[g->members[i]].out[0]);
     }
@@ -304,6 +333,8 @@ static bool emit_group(fusion *f, const group *g, plan_step *out) {
         }
     }
     out->outputs = program->outputs;
+    for (int k = 1; folded && k < plan->steps[g->product].outputs; k++)
+        out->out[out->outputs++] = plan->steps[g->product].out[k];
     plan->fused += g->count - 1 + folded;
     label_group(plan, out, folded ? plan->steps[g->product].op : NULL);
     return ok;
@@ -315,7 +346,7 @@ static void dissolve(fusion *f, group *g) {
         f->group_of[g->members[i]] = -1;
     }
     if (g->product >= 0) {
-        f->folded[g->product] = false;
+        f->folded[g->product] = -1;
     }
     g->count = 0;
 }
@@ -333,12 +364,12 @@ static bool emit(fusion *f) {
     }
     int count = 0;
     for (int i = 0; i < plan->step_count; i++) {
-        int at = f->group_of[i];
-        if (at < 0 && !f->folded[i]) {
+        int at = f->folded[i] >= 0 ? f->folded[i] : f->group_of[i];
+        if (at < 0) {
             steps[count] = plan->steps[i];
             steps[count].label = steps[count].op->name;
             count++;
-        } else if (at >= 0 && f->groups[at].position == i) {
+        } else if (f->groups[at].position == i) {
             if (!emit_group(f, &f->groups[at], &steps[count++])) {
                 return false;
             }
@@ -361,6 +392,7 @@ bool nacre_plan_fuse(nacre_plan *plan) {
         return false;
     }
     memset(f.group_of, -1, steps * sizeof *f.group_of);
+    memset(f.folded, -1, steps * sizeof *f.folded);
     memset(f.maker, -1, values * sizeof *f.maker);
     for (int i = 0; i < plan->step_count; i++) {
         place_step(&f, i);

@@ -136,8 +136,10 @@ static void turn_inputs(lanes *l, plan_step *step, unsigned wanted) {
 static void turn_outputs(lanes *l, plan_step *step, unsigned wanted) {
     for (int i = 0; i < step->outputs; i++) {
         int id = step->out[i];
-        /* An epilogue's results are all like the op's own. */
-        bool laned = step->laned || wanted & NACRE_READS_OUT(step->program ? 0 : i);
+        /* An epilogue's results are all like the op's first; the op's others follow them. */
+        int results = step->program ? step->program->outputs : 1;
+        int own = i < results ? 0 : i - results + 1;
+        bool laned = step->laned || wanted & NACRE_READS_OUT(own);
         l->plain[id] = !laned;
         if (laned) step->out[i] = add_twin(l, id);
     }

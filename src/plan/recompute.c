@@ -64,7 +64,8 @@ static bool can_repeat(const nacre_plan *plan, int value, int at, plan_step *aga
     const plan_step *step = &plan->steps[plan->values[value].defined];
     if (!step->program) return false;
     int result = result_of(step, value), product = -1;
-    for (int k = 0; k < step->outputs; k++)
+    if (result >= step->program->outputs) return false;
+    for (int k = 0; k < step->program->outputs; k++)
         if (step->op && step->program->result[k] == 0) product = step->out[k];
     if (step->op && (product < 0 || product == value)) return false;
     *again = *step;

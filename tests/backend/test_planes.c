@@ -229,11 +229,87 @@ static void batch_norm_is_right_at_every_edge(void **state) {
     check_norm(40, 300);
 }
 
+/* The norm of `step`, perhaps with an array added, and its relu: registers 0, 2 and 3. */
+static nacre_program norm_then(bool add, bool relu) {
+    nacre_program p = {.inputs = 1 + add};
+    if (add) p.code[p.codes++] = (nacre_instruction){.op = &nacre_op_add, .argument = {0, 1}};
+    if (relu)
+        p.code[p.codes++] =
+            (nacre_instruction){.op = &nacre_op_relu, .argument = {add ? p.inputs : 0}};
+    return p;
+}
+
+/* What is wanted of norm, sum and relu has the bits of the steps one by one, also where it is written over the addend. */
+static void check_epilogue(bool add, bool relu, unsigned wanted, bool over) {
+    const int64_t samples = 19, pixels = 7, count = 3 * pixels;
+    const nacre_shape shape = NACRE_SHAPE(samples, 3, 1, pixels), channels = NACRE_SHAPE(3);
+    nacre_word attrs[NACRE_MAX_ATTRS] = {[NACRE_BATCH_NORM_EPSILON] = {.f = 0.01}};
+    nacre_plan_op step = kit_step(&nacre_op_batch_norm, attrs);
+    step.inputs = step.outputs = step.own = 3;
+    step.in[0] = laned_random(shape);
+    step.in[1] = kit_random_f32(channels);
+    step.in[2] = kit_random_f32(channels);
+    *element(&step.in[0], 18, 4) = 3e38f; /* the first channel overflows: NaN */
+    nacre_array addend = laned_random(shape);
+    for (int i = 0; i < 3; i++)
+        step.out[i] = i ? kit_array(NACRE_F32, channels) : laned_array(shape);
+    kit_run(&step);
+    nacre_array norm[3] = {step.out[0], step.out[1], step.out[2]};
+
+    nacre_program program = norm_then(add, relu);
+    if (add) step.in[step.inputs++] = addend;
+    nacre_array sum = laned_random(shape);
+    for (int64_t n = 0; n < samples; n++)
+        for (int64_t i = 0; i < count; i++)
+            *element(&sum, n, i) = *element(&norm[0], n, i) + (add ? *element(&addend, n, i) : 0);
+    step.outputs = 0;
+    for (int k = 0; k <= program.codes; k++) {
+        if (!(wanted & 1u << k)) continue;
+        program.result[program.outputs++] = k ? program.inputs + k - 1 : 0;
+        const bool last = over && k == program.codes;
+        step.out[step.outputs++] = last ? addend : laned_array(shape);
+    }
+    if (over && program.outputs > 1) { /* whichever comes first, the addend is read by all */
+        const int end = program.outputs - 1, result = program.result[0];
+        nacre_array out = step.out[0];
+        step.out[0] = step.out[end], program.result[0] = program.result[end];
+        step.out[end] = out, program.result[end] = result;
+    }
+    for (int i = 0; i < 2; i++) step.out[step.outputs++] = kit_array(NACRE_F32, channels);
+    step.program = &program;
+    kit_run(&step);
+    for (int k = 0; k < program.outputs; k++) {
+        const int code = program.result[k] - program.inputs;
+        const bool is_relu = code >= 0 && program.code[code].op == &nacre_op_relu;
+        for (int64_t n = 0; n < samples; n++)
+            for (int64_t i = 0; i < count; i++) {
+                const float got = *element(&step.out[k], n, i);
+                float want = *element(code < 0 ? &norm[0] : &sum, n, i);
+                if (is_relu && want < 0) want = 0;
+                assert_true(got == want || (isnan(got) && isnan(want)));
+            }
+    }
+    for (int i = 1; i < 3; i++)
+        assert_true(kit_same_bits(step.out[program.outputs + i - 1].data, norm[i].data, 12));
+    kit_end();
+}
+
+static void batch_norm_takes_a_sum_and_a_relu_along(void **state) {
+    (void)state;
+    check_epilogue(false, true, 2, false);
+    check_epilogue(false, true, 3, false);
+    for (unsigned over = 0; over < 2; over++) {
+        for (unsigned wanted = 2; wanted < 4; wanted++) check_epilogue(true, false, wanted, over);
+        for (unsigned wanted = 4; wanted < 8; wanted++) check_epilogue(true, true, wanted, over);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         KIT_TEST(pools_of_any_window_are_right),
         KIT_TEST(windows_of_two_write_every_pixel_once),
         KIT_TEST(batch_norm_is_right_at_every_edge),
+        KIT_TEST(batch_norm_takes_a_sum_and_a_relu_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,6 +159,82 @@ static void a_relu_joins_its_convolution(void **state) {
     }
 }
 
+/* ---- what batch norm takes along ---- */
+
+enum { NORM_VALUES = 5 };
+
+/* relu(norm(x) + addend) and what else of it `with` asks for: 1 the sum, 2 the norm, 4 the statistics, of which mean goes
+   into the array that is added if `late`. */
+static int norm_block(nacre_tensor *const in[4], unsigned with, bool late, nacre_tensor **out) {
+    nacre_tensor *mean, *var;
+    nacre_tensor *y =
+        nacre_f_batch_norm(in[0], in[1], in[2], .batch_mean = &mean, .batch_var = &var);
+    nacre_tensor *moved = nacre_add(mean, var), *addend = in[3];
+    if (late) addend = nacre_mul(addend, nacre_reshape(mean, NACRE_SHAPE(5, 1, 1)));
+    nacre_tensor *sum = nacre_add(addend, y);
+    int count = 0;
+    out[count++] = nacre_f_relu(sum);
+    if (with & 1) out[count++] = sum;
+    if (with & 2) out[count++] = y;
+    if (with & 4) out[count++] = moved, out[count++] = mean;
+    return count;
+}
+
+static void norm_inputs(int64_t samples, nacre_tensor *in[4]) {
+    in[0] = nacre_randn(NACRE_SHAPE(samples, 5, 3, 4), .stream = 1);
+    in[1] = nacre_randn(NACRE_SHAPE(5), .stream = 2);
+    in[2] = nacre_randn(NACRE_SHAPE(5), .stream = 3);
+    in[3] = nacre_randn(NACRE_SHAPE(samples, 5, 3, 4), .stream = 4);
+    assert_int_equal(nacre_eval_all(in, 4), NACRE_OK);
+}
+
+/* The sum and the relu run with the norm, whoever else reads its results, before them or after. What needs the norm's own
+   statistics cannot be added while they are not there. */
+static void a_residual_and_a_relu_join_their_batch_norm(void **state) {
+    (void)state;
+    const int64_t samples[] = {1, 16, 21};
+    for (size_t s = 0; s < 3; s++)
+        for (unsigned with = 0; with < 16; with++) {
+            const bool late = with & 8;
+            nacre_scope scope = nacre_scope_begin();
+            nacre_tensor *in[4], *joined[NORM_VALUES], *alone[NORM_VALUES];
+            norm_inputs(samples[s], in);
+            int count = norm_block(in, with, late, joined);
+            assert_int_equal(nacre_eval_all(joined, (size_t)count), NACRE_OK);
+            nacre_set_eager(true);
+            norm_block(in, with, late, alone);
+            nacre_set_eager(false);
+            for (int i = 0; i < count; i++)
+                assert_memory_equal(nacre_data(joined[i]), nacre_data(alone[i]),
+                                    sizeof(float) * (size_t)nacre_numel(joined[i]));
+            norm_block(in, with & 4, late, joined);
+            nacre_explanation *e = nacre_explain(joined[0]);
+            assert_non_null(e);
+            assert_int_equal(count_steps(e, "batch_norm+add+relu"), !late);
+            nacre_explanation_free(e);
+            assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+        }
+}
+
+/* An addend that is broadcast stays a step of its own. */
+static void a_row_does_not_join_a_batch_norm(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *in[4];
+    norm_inputs(18, in);
+    nacre_tensor *row = nacre_reshape(in[2], NACRE_SHAPE(5, 1, 1));
+    nacre_tensor *sum = nacre_add(nacre_f_batch_norm(in[0], in[1], in[2]), row);
+    nacre_explanation *e = nacre_explain(sum);
+    assert_non_null(e);
+    assert_int_equal(count_steps(e, "batch_norm"), 1);
+    nacre_explanation_free(e);
+    nacre_tensor *y = nacre_f_batch_norm(in[0], in[1], in[2]);
+    assert_int_equal(nacre_eval_all((nacre_tensor *[]){y, sum}, 2), NACRE_OK);
+    const float *norm = nacre_data(y), *shift = nacre_data(in[2]), *got = nacre_data(sum);
+    for (int64_t i = 0; i < nacre_numel(y); i++) assert_true(got[i] == norm[i] + shift[i / 12 % 5]);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
 /* Gradients of a weighted sum of pool(relu(x)): with respect to x, and if `both` to relu's result. */
 static void pool_gradients(nacre_tensor *x, int64_t kernel, bool both, nacre_tensor *dx[2]) {
     nacre_tensor *z = nacre_f_relu(x);
@@ -270,6 +346,8 @@ int main(void) {
         cmocka_unit_test(an_image_alone_gives_the_bits_it_gives_in_a_batch),
         cmocka_unit_test(values_turn_once_on_the_way_in_and_once_on_the_way_out),
         cmocka_unit_test(a_relu_joins_its_convolution),
+        cmocka_unit_test(a_residual_and_a_relu_join_their_batch_norm),
+        cmocka_unit_test(a_row_does_not_join_a_batch_norm),
         cmocka_unit_test(relus_gradient_joins_its_pools),
         cmocka_unit_test(another_relus_gradient_stays_apart),
         cmocka_unit_test(lanes_without_a_sample_stay_unseen),

@@ -13,6 +13,12 @@ typedef struct norm_job {
     double epsilon;
     const float *x, *dy, *weight, *bias, *mean, *var;
     float *out, *mean_out, *var_out, *dweight, *dbias;
+    struct result {
+        bool relu;
+        const float *other; /* added before; NULL: nothing */
+        float *out;
+    } results[3]; /* the norm, its sum with an array, and the relu of the last */
+    int result_count;
 } norm_job;
 
 static int64_t plane_at(const norm_job *j, int64_t block, int64_t channel) {
@@ -49,7 +55,11 @@ static void forward_task(void *context, size_t index) {
     float scale = (float)(j->weight[channel] / sqrt((double)var + j->epsilon));
     for (int64_t b = 0; b < j->blocks; b++) {
         int64_t at = plane_at(j, b, channel);
-        kernels->apply(j->pixels, j->x + at, mean, scale, j->bias[channel], j->out + at);
+        for (int k = 0; k < j->result_count; k++) {
+            const struct result *r = &j->results[k];
+            kernels->apply(j->pixels, j->x + at, mean, scale, j->bias[channel],
+                           r->other ? r->other + at : NULL, r->relu, r->out + at);
+        }
     }
     j->mean_out[channel] = mean;
     j->var_out[channel] = var;
@@ -95,12 +105,35 @@ static norm_job job_of(const nacre_plan_op *step) {
     return j;
 }
 
+/* What the epilogue makes of the norm; last what takes over the added array's place. */
+static void find_results(norm_job *j, const nacre_plan_op *step) {
+    const nacre_program *program = step->program;
+    j->result_count = program ? program->outputs : 1;
+    j->results[0].out = step->out[0].data;
+    const bool adds = program && program->code[0].op == &nacre_op_add;
+    for (int k = 0; program && k < program->outputs; k++) {
+        const int made_by = program->result[k] - program->inputs; /* below 0: the norm itself */
+        j->results[k] =
+            (struct result){.relu = made_by >= 0 && program->code[made_by].op == &nacre_op_relu,
+                            .other = made_by >= 0 && adds ? step->in[step->own].data : NULL,
+                            .out = step->out[k].data};
+    }
+    for (int k = 0; adds && k < j->result_count - 1; k++) {
+        if (j->results[k].out != step->in[step->own].data) continue;
+        const struct result last = j->results[k];
+        j->results[k] = j->results[j->result_count - 1];
+        j->results[j->result_count - 1] = last;
+    }
+}
+
 static void run_forward(const nacre_plan_op *step, void *scratch) {
     (void)scratch;
     norm_job j = job_of(step);
+    const int own = step->program ? step->program->outputs : 1; /* where the op's others begin */
+    find_results(&j, step);
     j.bias = step->in[2].data;
-    j.mean_out = step->out[1].data;
-    j.var_out = step->out[2].data;
+    j.mean_out = step->out[own].data;
+    j.var_out = step->out[own + 1].data;
     nacre_parallel((size_t)j.channels, forward_task, &j);
 }
 

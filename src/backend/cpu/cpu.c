@@ -101,9 +101,18 @@ static bool claims(const nacre_op *op, const nacre_inference *shapes) {
     return op->decompose && family_of(op) && shapes->inputs > 0 && shapes->in[0].dtype == NACRE_F32;
 }
 
-/* Products take anything; a convolution a relu alone; the gradient of a pool that of the relu which made its input. */
+static bool norm_takes(const nacre_epilogue_member *member) {
+    if (member->op == &nacre_op_relu) return member->position <= 1;
+    const unsigned both = NACRE_READS_IN(0) | NACRE_READS_IN(1);
+    return member->op == &nacre_op_add && member->position == 0 && member->whole == both &&
+           (member->result == NACRE_READS_IN(0) || member->result == NACRE_READS_IN(1));
+}
+
+/* Products take anything; a convolution a relu alone; a batch norm the sum with an array like its
+   result, a relu, or both; the gradient of a pool that of the relu which made its input. */
 static bool takes_epilogue(const nacre_op *op, const nacre_epilogue_member *member) {
     if (op == &nacre_op_conv2d) return member->op == &nacre_op_relu && member->position == 0;
+    if (op == &nacre_op_batch_norm) return norm_takes(member);
     if (op == &nacre_op_max_pool2d_backward)
         return member->op == &nacre_op_relu_backward && member->first == NACRE_READS_IN(0) &&
                member->result == NACRE_READS_IN(1);

@@ -332,7 +332,9 @@ typedef struct nacre_pool_kernels {
 /* Batch normalisation of one laned plane; acc: one sum per lane. */
 typedef struct nacre_batch_norm_kernels {
     void (*deviation)(int64_t pixels, const float *x, float mean, float *acc);
-    void (*apply)(int64_t pixels, const float *x, float mean, float scale, float shift, float *y);
+    /* other NULL: none is added */
+    void (*apply)(int64_t pixels, const float *x, float mean, float scale, float shift,
+                  const float *other, bool relu, float *y);
     void (*products)(int64_t pixels, const float *x, const float *dy, float mean, float *dy_acc,
                      float *product_acc);
     void (*apply_backward)(int64_t pixels, const float *x, const float *dy, float mean, float a,

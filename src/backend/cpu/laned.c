@@ -16,6 +16,7 @@ unsigned nacre_cpu_laned(const nacre_plan_op *step) {
     const unsigned in_0 = NACRE_READS_IN(0), in_1 = NACRE_READS_IN(1), out_0 = NACRE_READS_OUT(0);
     const unsigned of_relu =
         NACRE_READS_IN(2); /* input 0 once more, where relu's gradient is taken along */
+    const unsigned added = NACRE_READS_IN(3); /* by the epilogue */
     const struct {
         const nacre_op *op;
         bool conv;
@@ -29,7 +30,7 @@ unsigned nacre_cpu_laned(const nacre_plan_op *step) {
         {&nacre_op_max_pool2d_pick, false, in_0 | in_1 | out_0},
         {&nacre_op_avg_pool2d, false, in_0 | out_0},
         {&nacre_op_avg_pool2d_backward, false, in_0 | out_0},
-        {&nacre_op_batch_norm, false, in_0 | out_0},
+        {&nacre_op_batch_norm, false, in_0 | added | out_0},
         {&nacre_op_batch_norm_backward, false, in_0 | NACRE_READS_IN(4) | out_0},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {

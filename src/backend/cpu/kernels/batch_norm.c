@@ -23,11 +23,28 @@ static void deviation(int64_t pixels, const float *x, float mean, float *acc) {
     }
 }
 
-/* y = (x - mean) scale + shift */
-static void apply(int64_t pixels, const float *x, float mean, float scale, float shift, float *y) {
+INLINE void apply_with(const bool add, const bool relu, int64_t pixels, const float *x, float mean,
+                       float scale, float shift, const float *other, float *y) {
     const vec m = vec_set(mean), a = vec_set(scale), b = vec_set(shift);
-    for (int64_t i = 0; i < pixels * NACRE_LANES; i += LANES)
-        vec_store(y + i, vec_fma(vec_sub(vec_load(x + i), m), a, b));
+    for (int64_t i = 0; i < pixels * NACRE_LANES; i += LANES) {
+        vec result = vec_fma(vec_sub(vec_load(x + i), m), a, b);
+        if (add) result = vec_add(result, vec_load(other + i));
+        if (relu) result = vec_max(vec_zero(), result);
+        vec_store(y + i, result);
+    }
+}
+
+/* y = (x - mean) scale + shift, plus other, 0 if below */
+static void apply(int64_t pixels, const float *x, float mean, float scale, float shift,
+                  const float *other, bool relu, float *y) {
+    if (other && relu)
+        apply_with(true, true, pixels, x, mean, scale, shift, other, y);
+    else if (other)
+        apply_with(true, false, pixels, x, mean, scale, shift, other, y);
+    else if (relu)
+        apply_with(false, true, pixels, x, mean, scale, shift, other, y);
+    else
+        apply_with(false, false, pixels, x, mean, scale, shift, other, y);
 }
 
 /* dy_acc += sum of dy, product_acc += sum of dy (x - mean), lane by lane */
