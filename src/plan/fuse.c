@@ -119,20 +119,26 @@ static bool take_inputs(const fusion *f, group *g, const plan_step *step) {
     return true;
 }
 
+/* `last`: the step before it in the epilogue; the maker itself, if there is none. */
 static nacre_epilogue_member member_of(const nacre_plan *plan, const plan_step *maker,
-                                       const plan_step *step, int position) {
-    nacre_epilogue_member member = {.op = step->op, .position = position};
+                                       const plan_step *last, const plan_step *step, int position) {
+    nacre_epilogue_member member = {
+        .op = step->op, .position = position, .last = position > 0 ? last->op : NULL};
+    for (int i = 0; i < 2 && i < maker->inputs; i++)
+        if (maker->in[i] >= 0) member.inputs[i] = &plan->values[maker->in[i]].shape;
     for (int i = 0; i < step->inputs; i++) {
         if (same_shape(plan, step->in[i], maker->out[0])) member.whole |= NACRE_READS_IN(i);
-        if (position == 0 && step->in[i] == maker->out[0]) member.result |= NACRE_READS_IN(i);
+        if (step->in[i] == last->out[0]) member.result |= NACRE_READS_IN(i);
         if (position == 0 && step->in[i] == maker->in[0]) member.first |= NACRE_READS_IN(i);
     }
     return member;
 }
 
-static bool takes(const nacre_plan *plan, const plan_step *maker, const plan_step *step,
-                  int position) {
-    const nacre_epilogue_member member = member_of(plan, maker, step, position);
+/* The step as number `position` of the group's members, behind `maker`. */
+static bool takes(const nacre_plan *plan, const group *g, const plan_step *maker,
+                  const plan_step *step, int position) {
+    const plan_step *last = position > 0 ? &plan->steps[g->members[position - 1]] : maker;
+    const nacre_epilogue_member member = member_of(plan, maker, last, step, position);
     return plan->backend->takes_epilogue(maker->op, &member);
 }
 
@@ -157,7 +163,7 @@ static void fold_product(fusion *f, group *g, const plan_step *step) {
     for (int i = 0; g->product < 0 && i < step->inputs; i++) {
         int id = step->in[i], maker = f->maker[id];
         if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] >= 0 || f->read_outside[id] ||
-            !takes(plan, &plan->steps[maker], step, g->count - 1) ||
+            !takes(plan, g, &plan->steps[maker], step, g->count - 1) ||
             !same_shape(plan, id, step->out[0]) || reads_through_view(f, step, id)) {
             continue;
         }
@@ -183,7 +189,7 @@ static bool fits_epilogue(const fusion *f, const group *g, const plan_step *step
         bool inside = step->in[i] == product_of(f, g) || is_made_in(f, g, step->in[i]);
         if (!inside && made_at(f, step->in[i]) >= g->position) return false;
     }
-    return takes(plan, &plan->steps[g->product], step, g->count);
+    return takes(plan, g, &plan->steps[g->product], step, g->count);
 }
 
 static void join(fusion *f, int at, int index) {
@@ -283,15 +289,16 @@ static void label_group(nacre_plan *plan, plan_step *step, const nacre_op *produ
     step->label = label ? label : "group";
 }
 
-/* Too many stored results: possible only for groups that many others read; they run as single steps. */
+/* Too many stored results: only of groups that many others read, or whose product cannot store them; they run as single
+   steps. */
 static bool fits(const fusion *f, const group *g) {
-    int stored = 0;
-    if (g->product >= 0)
-        stored = f->plan->steps[g->product].outputs - 1 + is_stored(f, product_of(f, g));
+    const plan_step *product = g->product < 0 ? NULL : &f->plan->steps[g->product];
+    int stored = product && is_stored(f, product->out[0]);
     for (int i = 0; i < g->count; i++) {
         stored += is_stored(f, f->plan->steps[g->members[i]].out[0]);
     }
-    return stored <= NACRE_PROGRAM_OUTPUTS;
+    if (product && !f->plan->backend->stores(product->op, stored)) return false;
+    return stored + (product ? product->outputs - 1 : 0) <= NACRE_PROGRAM_OUTPUTS;
 }
 
 static bool emit_group(fusion *f, const group *g, plan_step *out) {

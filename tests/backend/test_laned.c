@@ -65,6 +65,51 @@ static void compare(const nacre_array *got, const double *want, double terms, co
         }
 }
 
+/* The input gradient of `step` with a sum, relu's gradient or both behind it has the bits of the steps one by one, also
+   written over one of their operands. */
+static void check_after(nacre_plan_op step, const geometry *g) {
+    const nacre_array raw = step.out[0];
+    const nacre_shape shape = raw.shape;
+    const int64_t count = g->in * g->rows * g->columns;
+    const int order = (int)(g->samples + g->columns) % 2; /* of the addends */
+    step.own = 2;
+    for (int with = 1; with < 4; with++) {
+        const bool add = with & 1, mask = with & 2;
+        nacre_program program = {.inputs = 1 + add + mask, .outputs = 1};
+        nacre_array operands[2] = {laned_array(shape), laned_array(shape)};
+        nacre_array want = laned_array(shape);
+        for (int64_t n = 0; n < g->samples; n++)
+            for (int64_t i = 0; i < count; i++) {
+                float y = *element(&raw, n, i), *gate = element(&operands[add], n, i);
+                *element(&operands[0], n, i) = (float)((n * 31 + i * 17) % 23 - 11) / 8;
+                *gate = (float)((n * 7 + i * 5) % 13 - 6) / 4; /* zeros among them */
+                if (add) y += *element(&operands[0], n, i);
+                *element(&want, n, i) = mask && !(*gate > 0) ? 0 : y;
+            }
+        if (add)
+            program.code[program.codes++] =
+                (nacre_instruction){.op = &nacre_op_add, .argument = {order, 1 - order}};
+        if (mask)
+            program.code[program.codes++] = (nacre_instruction){
+                .op = &nacre_op_relu_backward, .argument = {1 + add, add ? program.inputs : 0}};
+        program.result[0] = program.inputs + program.codes - 1;
+        step.program = &program;
+        step.inputs = 2 + add + mask;
+        for (int i = 0; i < add + mask; i++) step.in[2 + i] = operands[i];
+        for (int over = 0; over <= add + mask; over++) {
+            nacre_array backup = laned_array(shape);
+            const size_t bytes = (size_t)(blocks_of(g->samples) * NACRE_LANES * count) * 4;
+            step.out[0] = over ? operands[over - 1] : laned_array(shape);
+            if (bytes) memcpy(backup.data, step.out[0].data, bytes);
+            kit_run(&step);
+            for (int64_t n = 0; n < g->samples; n++)
+                for (int64_t i = 0; i < count; i++)
+                    assert_true(*element(&step.out[0], n, i) == *element(&want, n, i));
+            if (over && bytes) memcpy(step.out[0].data, backup.data, bytes);
+        }
+    }
+}
+
 static void check_geometry(geometry g) {
     int64_t oh = extent(&g, 0), ow = extent(&g, 1), per_group = g.in / g.groups;
     nacre_shape x_shape = NACRE_SHAPE(g.samples, g.in, g.rows, g.columns);
@@ -97,6 +142,7 @@ static void check_geometry(geometry g) {
     step.out[0] = laned_array(x_shape);
     kit_run(&step);
     compare(&step.out[0], want.dx, (double)(g.out / g.groups) * taps, "backward_input", &g);
+    check_after(step, &g);
 
     step = kit_step(&nacre_op_conv2d_backward_weight, attrs);
     step.inputs = step.outputs = 2;

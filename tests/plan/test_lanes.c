@@ -235,6 +235,73 @@ static void a_row_does_not_join_a_batch_norm(void **state) {
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
+/* ---- what a convolution's input gradient takes along ---- */
+
+/* Gradients of a weighted sum of conv(z), plus z if `residual`, z = relu(x), with respect to x; which 1: and to z. */
+static void residual_gradients(nacre_tensor *x, int64_t kernel, bool residual, int which,
+                               nacre_tensor *dx[2]) {
+    nacre_tensor *w = nacre_randn(NACRE_SHAPE(9, 9, kernel, kernel), .stream = 5);
+    nacre_tensor *z = nacre_f_relu(x);
+    nacre_tensor *y = nacre_f_conv2d(z, w, .padding = {kernel / 2, kernel / 2});
+    if (residual) y = nacre_add(y, z);
+    nacre_tensor *weights = nacre_randn(nacre_shape_of(y), .stream = 3);
+    nacre_tensor *of[] = {x, z};
+    assert_int_equal(nacre_gradients(nacre_sum(nacre_mul(y, weights)), of, (size_t)which + 1, dx),
+                     NACRE_OK);
+}
+
+/* The residual's gradient is added, and relu's taken, where the convolution's input gradient is written; not where the
+   gradient before them is wanted too. */
+static void gradients_behind_a_convolution_join_it(void **state) {
+    (void)state;
+    for (int i = 0; i < 16; i++) {
+        const int64_t kernel = i & 1 ? 3 : 1;
+        const bool residual = i & 2;
+        const int which = i >> 2 & 1;
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *x =
+            nacre_detach(nacre_randn(NACRE_SHAPE(i & 8 ? 19 : 2, 9, 5, 6), .stream = 2));
+        assert_int_equal(nacre_eval(x), NACRE_OK);
+        nacre_requires_grad(x, true);
+        nacre_tensor *dx[2], *alone[2];
+        residual_gradients(x, kernel, residual, which, dx);
+        nacre_explanation *e = nacre_explain(dx[0]);
+        assert_non_null(e);
+        const char *joined = residual ? "conv2d_backward_input+add+relu_backward"
+                                      : "conv2d_backward_input+relu_backward";
+        assert_int_equal(count_steps(e, joined), 1); /* of x alone */
+        assert_int_equal(count_steps(e, "conv2d_backward_input"), 0);
+        nacre_explanation_free(e);
+        assert_int_equal(nacre_eval_all(dx, (size_t)which + 1), NACRE_OK);
+        nacre_set_eager(true);
+        residual_gradients(x, kernel, residual, which, alone);
+        nacre_set_eager(false);
+        for (int k = 0; k <= which; k++)
+            assert_memory_equal(nacre_data(dx[k]), nacre_data(alone[k]),
+                                sizeof(float) * (size_t)nacre_numel(x));
+        assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    }
+}
+
+/* A window too wide for the kernels of lanes runs by its definition, and takes nothing along. */
+static void a_window_without_a_kernel_takes_nothing_along(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *x = nacre_randn(NACRE_SHAPE(2, 1, 1, 70), .stream = 2);
+    nacre_tensor *w = nacre_randn(NACRE_SHAPE(1, 1, 1, 65), .stream = 3);
+    assert_int_equal(nacre_eval_all((nacre_tensor *[]){x, w}, 2), NACRE_OK);
+    nacre_tensor *y = nacre_f_conv2d(x, w), *z = nacre_f_relu(nacre_f_conv2d(x, w));
+    assert_int_equal(nacre_eval_all((nacre_tensor *[]){y, z}, 2), NACRE_OK);
+    const float *sums = nacre_data(y), *got = nacre_data(z);
+    int below = 0;
+    for (int i = 0; i < 12; i++) {
+        assert_true(got[i] == (sums[i] > 0 ? sums[i] : 0));
+        below += sums[i] < 0;
+    }
+    assert_true(below > 0);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
 /* Gradients of a weighted sum of pool(relu(x)): with respect to x, and if `both` to relu's result. */
 static void pool_gradients(nacre_tensor *x, int64_t kernel, bool both, nacre_tensor *dx[2]) {
     nacre_tensor *z = nacre_f_relu(x);
@@ -348,6 +415,8 @@ int main(void) {
         cmocka_unit_test(a_relu_joins_its_convolution),
         cmocka_unit_test(a_residual_and_a_relu_join_their_batch_norm),
         cmocka_unit_test(a_row_does_not_join_a_batch_norm),
+        cmocka_unit_test(gradients_behind_a_convolution_join_it),
+        cmocka_unit_test(a_window_without_a_kernel_takes_nothing_along),
         cmocka_unit_test(relus_gradient_joins_its_pools),
         cmocka_unit_test(another_relus_gradient_stays_apart),
         cmocka_unit_test(lanes_without_a_sample_stay_unseen),

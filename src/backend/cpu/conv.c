@@ -237,7 +237,8 @@ static void sum_row(const sums *s, int64_t item, int64_t row) {
                           .out_channel = s->out_rows * s->out_columns * s->unit,
                           .out_step = period(s) * s->unit,
                           .row = rows,
-                          .relu = s->relu};
+                          .relu = s->relu,
+                          .after = s->after.out ? &s->after : NULL};
     sum.rows = taps_at(&c->row, s->backward, row, rows);
     for (int r = 0; r < sum.rows; r++) {
         rows[r].x *= x_row;
@@ -265,8 +266,28 @@ static void sum_task(void *context, size_t index) {
     for (; row < end; row++) sum_row(s, block, row);
 }
 
+static const float *operand(const nacre_plan_op *step, int reg) {
+    return step->in[step->own + reg - 1].data;
+}
+
+/* A sum, relu's gradient, or both. */
+static void take_after(nacre_conv_sums *s, const nacre_plan_op *step) {
+    s->after = (nacre_conv_after){.out = s->out};
+    for (int i = 0; i < step->program->codes; i++) {
+        const nacre_instruction *code = &step->program->code[i];
+        if (code->op == &nacre_op_relu_backward)
+            s->after.mask = operand(step, code->argument[0]);
+        else
+            s->after.add = operand(step, code->argument[0] ? code->argument[0] : code->argument[1]);
+    }
+}
+
 /* A relu: of the result, or, where the result itself is wanted too, apart. */
 static void take_epilogue(nacre_conv_sums *s, const nacre_plan_op *step) {
+    if (s->backward && step->program) {
+        take_after(s, step);
+        return;
+    }
     for (int k = 0; step->program && k < step->outputs; k++) {
         if (step->program->result[k] == 0)
             s->out = step->out[k].data;

@@ -7,6 +7,10 @@
 /* Taps of one axis, at most: a larger window goes to the reference. */
 enum { NACRE_CONV_MOST_TAPS = 64 };
 
+static inline bool nacre_conv_fits(const nacre_shape *weight) {
+    return weight->dims[2] <= NACRE_CONV_MOST_TAPS && weight->dims[3] <= NACRE_CONV_MOST_TAPS;
+}
+
 /* One axis: extents of the larger side (x) and of the smaller one (y), and the window between them: element
    y meets x = y * stride - padding + tap * dilation. */
 typedef struct nacre_conv_axis {
@@ -40,6 +44,7 @@ typedef struct nacre_conv_sums {
     const float *in, *bias;
     const float *weight;               /* as packed: [group][panel][in channel][tap][16 outs] */
     float *out, *relu_out;             /* relu_out: NULL without that epilogue */
+    nacre_conv_after after;            /* of laned outputs */
     int64_t in_channels, out_channels; /* of one group */
     int64_t in_rows, in_columns, out_rows, out_columns;
     int64_t panels, panel_floats;

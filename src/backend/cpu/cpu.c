@@ -1,5 +1,5 @@
 /* The CPU backend: which ops it takes, and the table. */
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/conv.h"
 
 #include "base/cpu.h"
 #include "ops/reference.h"
@@ -101,22 +101,44 @@ static bool claims(const nacre_op *op, const nacre_inference *shapes) {
     return op->decompose && family_of(op) && shapes->inputs > 0 && shapes->in[0].dtype == NACRE_F32;
 }
 
-static bool norm_takes(const nacre_epilogue_member *member) {
-    if (member->op == &nacre_op_relu) return member->position <= 1;
+/* The sum of what was made so far with an array like it. */
+static bool is_whole_sum(const nacre_epilogue_member *member) {
     const unsigned both = NACRE_READS_IN(0) | NACRE_READS_IN(1);
-    return member->op == &nacre_op_add && member->position == 0 && member->whole == both &&
+    return member->op == &nacre_op_add && member->whole == both &&
            (member->result == NACRE_READS_IN(0) || member->result == NACRE_READS_IN(1));
 }
 
-/* Products take anything; a convolution a relu alone; a batch norm the sum with an array like its
+static bool input_gradient_takes(const nacre_epilogue_member *member) {
+    if (!nacre_conv_fits(member->inputs[1])) return false;
+    if (member->op == &nacre_op_relu_backward)
+        return (member->position == 0 ||
+                (member->position == 1 && member->last == &nacre_op_add)) &&
+               member->result == NACRE_READS_IN(1) && member->whole & NACRE_READS_IN(0);
+    return member->position == 0 && is_whole_sum(member);
+}
+
+static bool norm_takes(const nacre_epilogue_member *member) {
+    if (member->op == &nacre_op_relu) return member->position <= 1;
+    return member->position == 0 && is_whole_sum(member);
+}
+
+/* Products take anything; a convolution a relu alone, and its input gradient the sum with an array like
+   it, relu's gradient, or both; a batch norm the sum with an array like its
    result, a relu, or both; the gradient of a pool that of the relu which made its input. */
 static bool takes_epilogue(const nacre_op *op, const nacre_epilogue_member *member) {
-    if (op == &nacre_op_conv2d) return member->op == &nacre_op_relu && member->position == 0;
+    if (op == &nacre_op_conv2d)
+        return member->op == &nacre_op_relu && member->position == 0 &&
+               nacre_conv_fits(member->inputs[1]);
+    if (op == &nacre_op_conv2d_backward_input) return input_gradient_takes(member);
     if (op == &nacre_op_batch_norm) return norm_takes(member);
     if (op == &nacre_op_max_pool2d_backward)
         return member->op == &nacre_op_relu_backward && member->first == NACRE_READS_IN(0) &&
                member->result == NACRE_READS_IN(1);
     return op == &nacre_op_matmul || op == &nacre_op_linear;
+}
+
+static bool stores(const nacre_op *op, int results) {
+    return op != &nacre_op_conv2d_backward_input || results == 1;
 }
 
 static bool prepare(nacre_plan_op *step) {
@@ -133,6 +155,7 @@ const nacre_backend_table nacre_backend_cpu = {
     .claims = claims,
     .fuses = nacre_cpu_fuses,
     .takes_epilogue = takes_epilogue,
+    .stores = stores,
     .laned = nacre_cpu_laned,
     .prepare = prepare,
 };

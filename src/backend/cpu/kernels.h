@@ -243,6 +243,13 @@ typedef struct nacre_conv_tap {
     int64_t x, w;
 } nacre_conv_tap;
 
+/* What follows the sums of laned outputs: + add, then 0 where mask is not above 0. Both lie as the output does, which may be
+   either of them; NULL: left out. */
+typedef struct nacre_conv_after {
+    const float *out; /* the output's first element */
+    const float *add, *mask;
+} nacre_conv_after;
+
 /* out[o] = sum over channels c, then taps r of `row`, then taps t of `column`, of
    w[c * w_channel + r.w + t.w + o] x[c * x_channel + r.x + t.x], for pixels x_step and out_step apart; then
    the bias, then relu. */
@@ -251,6 +258,7 @@ typedef struct nacre_conv_sum {
     const nacre_conv_tap *row, *column;
     int rows, columns;
     bool relu;
+    const nacre_conv_after *after; /* of sum alone; NULL: nothing */
 } nacre_conv_sum;
 
 /* Accumulator o of tap t lies at acc[slot[t] + 16 o]; each lane += the sum over images, rows and pixels of
@@ -295,9 +303,9 @@ typedef struct nacre_winograd_kernels {
     /* x: 4 x 4 pixels, rows x_row apart; those of rows and columns whose bit is 0 count as 0 */
     void (*input)(unsigned rows, unsigned columns, const float *x, int64_t x_row, float *out,
                   int64_t step);
-    /* y: the first `rows` x `columns` of 2 x 2 pixels, bias added, then relu */
-    void (*output)(const float *m, int64_t step, const float *bias, bool relu, int rows,
-                   int columns, float *y, int64_t y_row);
+    /* y: the first `rows` x `columns` of 2 x 2 pixels, bias added, then relu, then what `after` says, if not NULL */
+    void (*output)(const float *m, int64_t step, const float *bias, bool relu,
+                   const nacre_conv_after *after, int rows, int columns, float *y, int64_t y_row);
     /* dy: the first `rows` x `columns` of 2 x 2 output gradients, 0 beyond, to their 16 factors of the weights' gradient */
     void (*gradient)(int rows, int columns, const float *dy, int64_t dy_row, float *out,
                      int64_t step);

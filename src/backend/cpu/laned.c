@@ -9,7 +9,7 @@
 static bool fits_conv(const nacre_plan_op *step) {
     bool products = step->op == &nacre_op_conv2d_backward_weight;
     const nacre_shape *weight = products ? &step->out[0].shape : &step->in[1].shape;
-    return weight->dims[2] <= NACRE_CONV_MOST_TAPS && weight->dims[3] <= NACRE_CONV_MOST_TAPS;
+    return nacre_conv_fits(weight);
 }
 
 unsigned nacre_cpu_laned(const nacre_plan_op *step) {
@@ -17,13 +17,14 @@ unsigned nacre_cpu_laned(const nacre_plan_op *step) {
     const unsigned of_relu =
         NACRE_READS_IN(2); /* input 0 once more, where relu's gradient is taken along */
     const unsigned added = NACRE_READS_IN(3); /* by the epilogue */
+    const unsigned by_epilogue = NACRE_READS_IN(2) | NACRE_READS_IN(3);
     const struct {
         const nacre_op *op;
         bool conv;
         unsigned operands;
     } table[] = {
         {&nacre_op_conv2d, true, in_0 | out_0},
-        {&nacre_op_conv2d_backward_input, true, in_0 | out_0},
+        {&nacre_op_conv2d_backward_input, true, in_0 | by_epilogue | out_0},
         {&nacre_op_conv2d_backward_weight, true, in_0 | in_1},
         {&nacre_op_max_pool2d, false, in_0 | out_0},
         {&nacre_op_max_pool2d_backward, false, in_0 | in_1 | of_relu | out_0},

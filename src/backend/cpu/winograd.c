@@ -123,7 +123,7 @@ static void write_tile(const winograd_job *j, const float *products, int64_t ste
     const nacre_conv_sums *s = &j->s;
     int64_t row = tile / j->tile_columns * OUT_SIDE, column = tile % j->tile_columns * OUT_SIDE;
     int64_t y_row = s->out_columns * NACRE_LANES;
-    s->c.level->winograd->output(products, step, bias, s->relu,
+    s->c.level->winograd->output(products, step, bias, s->relu, s->after.out ? &s->after : NULL,
                                  (int)nacre_smaller(OUT_SIDE, s->out_rows - row),
                                  (int)nacre_smaller(OUT_SIDE, s->out_columns - column),
                                  plane + row * y_row + column * NACRE_LANES, y_row);
@@ -134,7 +134,7 @@ static void write_group(const winograd_job *j, const float *products, int64_t st
     const nacre_conv_sums *s = &j->s;
     const nacre_winograd_kernels *kernels = s->c.level->winograd;
     float y[OUT_SIDE][OUT_SIDE * NACRE_LANES], line[OUT_SIDE * NACRE_LANES];
-    kernels->output(products, step, bias, s->relu, OUT_SIDE, OUT_SIDE, y[0],
+    kernels->output(products, step, bias, s->relu, NULL, OUT_SIDE, OUT_SIDE, y[0],
                     OUT_SIDE * NACRE_LANES);
     tile_run run;
     for (int64_t lane = 0; next_run(j, group, lane, &run); lane += run.count) {

@@ -20,6 +20,11 @@ static bool none(const nacre_op *op) {
     return false;
 }
 
+static bool any_number(const nacre_op *op, int results) {
+    (void)op, (void)results;
+    return true;
+}
+
 static bool no_epilogue(const nacre_op *op, const nacre_epilogue_member *member) {
     (void)op, (void)member;
     return false;
@@ -37,5 +42,6 @@ const nacre_backend_table nacre_backend_reference = {
     .claims = claims,
     .fuses = none,
     .takes_epilogue = no_epilogue,
+    .stores = any_number,
     .prepare = prepare,
 };

@@ -1,5 +1,6 @@
 /* Convolution over laned arrays: a pixel is 16 floats, one of each of 16 samples, and every operation is on whole
    pixels, whatever stride, dilation and padding are. Each sum has one order, tap after tap, in every lane. */
+#include "after.h"
 #include "backend/cpu/kernels.h"
 #include "sum.h"
 #include "transpose.h"
@@ -55,7 +56,9 @@ INLINE void tile(const int outs, const int pixels, const nacre_conv_sum *s, cons
         EACH (j, pixels) {
             vec y = bias ? vec_add(sum[o][j], b) : sum[o][j];
             if (s->relu) y = vec_max(vec_zero(), y);
-            vec_store(out + o * s->out_channel + j * s->out_step, y);
+            float *to = out + o * s->out_channel + j * s->out_step;
+            if (s->after) y = after_sums(s->after, to, y);
+            vec_store(to, y);
         }
     }
 }

@@ -1,7 +1,7 @@
 /* Winograd's F(2 x 2, 3 x 3) on laned pixels: Y = A' ((G g G') * (B' d B)) A gives 2 x 2 outputs of a 3 x 3
    window from 4 x 4 inputs with 16 multiplications instead of 36 (Lavin and Gray 2016, section 4.1). */
+#include "after.h"
 #include "backend/cpu/kernels.h"
-#include "simd.h"
 
 enum { SIDE = 4 };
 
@@ -50,8 +50,8 @@ INLINE void turn_output(const vec m[SIDE], vec y[2]) {
     y[1] = vec_sub(vec_sub(m[1], m[2]), m[3]);
 }
 
-static void output(const float *m, int64_t step, const float *bias, bool relu, int rows,
-                   int columns, float *y, int64_t y_row) {
+static void output(const float *m, int64_t step, const float *bias, bool relu,
+                   const nacre_conv_after *after, int rows, int columns, float *y, int64_t y_row) {
     for (int at = 0; at < NACRE_LANES; at += LANES) {
         vec half[SIDE][2], out[2][2];
         EACH (r, SIDE) {
@@ -70,8 +70,10 @@ static void output(const float *m, int64_t step, const float *bias, bool relu, i
         }
         EACH (r, 2)
             EACH (c, 2)
-                if (r < rows && c < columns)
-                    vec_store(y + r * y_row + c * NACRE_LANES + at, out[r][c]);
+                if (r < rows && c < columns) {
+                    float *to = y + r * y_row + c * NACRE_LANES + at;
+                    vec_store(to, after ? after_sums(after, to, out[r][c]) : out[r][c]);
+                }
     }
 }
 
