@@ -9,8 +9,11 @@
 
 /* Packed operands of one round stay in the caches that threads share. */
 #define ROUND_BYTES ((int64_t)4 << 20)
-/* Rows of A under one sweep of panels stay in a core's own cache. */
+/* Rows of A under one sweep of panels stay in a core's own cache; where all panels do, few rows at a time leave
+   their output in whole lines. */
 #define SWEEP_BYTES ((int64_t)384 << 10)
+#define SHORT_SWEEP_BYTES ((int64_t)32 << 10)
+#define SHORT_SWEEP_B ((int64_t)256 << 10)
 /* Multiply-adds of a task at least: about 1 us. */
 #define TASK_WORK ((int64_t)128 << 10)
 /* Elements packed by a task at least. */
@@ -109,15 +112,21 @@ static bool packs_in_task(const job *j, nacre_pack_b choice) {
     return can && j->p.m <= WHOLE_ROWS && j->panels * j->p.batches >= WHOLE_PANELS;
 }
 
+static int64_t sweep_bytes(const job *j, const nacre_product_choice *choice) {
+    if (choice->sweep) return (int64_t)1 << choice->sweep;
+    bool small = j->p.n * j->p.k * (int64_t)sizeof(float) <= SHORT_SWEEP_B;
+    return small ? SHORT_SWEEP_BYTES : SWEEP_BYTES;
+}
+
 static void plan_tasks(job *j, const nacre_product_choice *choice) {
     int64_t task_work = choice->task ? (int64_t)1 << choice->task : TASK_WORK;
-    int64_t sweep_bytes = choice->sweep ? (int64_t)1 << choice->sweep : SWEEP_BYTES;
     int64_t rows = nacre_larger(1, nacre_parts(j->p.m, j->tiles)), depth = nacre_larger(1, j->p.k);
     int64_t row_bytes = depth * (int64_t)sizeof(float);
     j->pack_in_task = packs_in_task(j, choice->pack_b);
-    j->sweeps = j->pack_in_task
-                    ? 1
-                    : nacre_parts(j->tiles, nacre_larger(1, sweep_bytes / (rows * row_bytes)));
+    j->sweeps =
+        j->pack_in_task
+            ? 1
+            : nacre_parts(j->tiles, nacre_larger(1, sweep_bytes(j, choice) / (rows * row_bytes)));
     int64_t tiles = j->tiles / j->sweeps, work = rows * j->level->gemm->columns * depth;
     j->parts =
         j->pack_in_task ? 1 : nacre_larger(1, nacre_smaller(tiles, tiles * work / task_work));
