@@ -104,6 +104,30 @@ static void operands_broadcast_along_any_axis(void **state) {
     }
 }
 
+/* Runs of one number that are shorter than a block, as long, longer, and longer than a task. */
+static void a_number_repeats_over_its_run(void **state) {
+    (void)state;
+    static const int64_t runs[][3] = {{3, 2, 40},   {7, 3, 512},   {2, 5, 513},   {3, 4, 1000},
+                                      {2, 3, 1024}, {1, 2, 40000}, {2, 2, 16384}, {1, 90, 511}};
+    for (size_t r = 0; r < sizeof runs / sizeof runs[0]; r++) {
+        const int64_t channels = runs[r][1], run = runs[r][2];
+        const nacre_shape whole = NACRE_SHAPE(runs[r][0], channels, run);
+        nacre_array number = kit_random_f32(NACRE_SHAPE(channels, 1));
+        nacre_array flag = kit_array(NACRE_BOOL, NACRE_SHAPE(channels, 1));
+        for (int64_t c = 0; c < channels; c++) ((uint8_t *)flag.data)[c] = c % 3 != 1;
+        nacre_array in[] = {flag, kit_random_f32(whole), number};
+        nacre_array difference = run_op(&nacre_op_sub, 2, in + 1, NACRE_F32, whole);
+        nacre_array chosen = run_op(&nacre_op_where, 3, in, NACRE_F32, whole);
+        const float *x = in[1].data, *numbers = number.data;
+        for (int64_t i = 0; i < nacre_shape_numel(&whole); i++) {
+            const int64_t c = i / run % channels;
+            assert_true(((float *)difference.data)[i] == x[i] - numbers[c]);
+            assert_true(((float *)chosen.data)[i] == (c % 3 != 1 ? x[i] : numbers[c]));
+        }
+        kit_end();
+    }
+}
+
 static void permuted_operands_are_read_where_they_are(void **state) {
     (void)state;
     nacre_array in = kit_random_f32(NACRE_SHAPE(40, 37, 3));
@@ -176,8 +200,9 @@ static nacre_program chain(void) {
 
 static void a_fused_chain_has_the_bits_of_its_ops(void **state) {
     (void)state;
-    static const int64_t sizes[][2] = {{1, 1}, {3, 7}, {1, 511}, {2, 512}, {9, 57}, {300, 101}};
-    for (size_t i = 0; i < 6; i++) {
+    static const int64_t sizes[][2] = {{1, 1},  {3, 7},     {1, 511},  {2, 512},
+                                       {9, 57}, {300, 101}, {3, 1536}, {4, 9000}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         nacre_shape shape = NACRE_SHAPE(sizes[i][0], sizes[i][1]);
         size_t bytes = (size_t)nacre_shape_numel(&shape) * sizeof(float);
         nacre_array a = kit_random_f32(shape), row = kit_random_f32(NACRE_SHAPE(shape.dims[1]));
@@ -247,6 +272,7 @@ int main(void) {
         KIT_TEST(every_op_has_every_tail),
         KIT_TEST(powers_of_scalars_take_the_short_way_with_the_same_result),
         KIT_TEST(operands_broadcast_along_any_axis),
+        KIT_TEST(a_number_repeats_over_its_run),
         KIT_TEST(permuted_operands_are_read_where_they_are),
         KIT_TEST(where_and_casts_choose_elements),
         KIT_TEST(integers_and_doubles_go_through_the_reference),

@@ -156,25 +156,44 @@ static void single_begin(nacre_group *group, const nacre_plan_op *step) {
 
 /* ---- blocks ---- */
 
+static void repeat(const void *element, size_t size, void *buffer) {
+    const int64_t dims[] = {NACRE_BLOCK}, strides[] = {0};
+    nacre_strided repeated = nacre_strided_make(element, size, 1, dims, strides);
+    nacre_strided_gather(&repeated, 0, NACRE_BLOCK, buffer);
+}
+
 void nacre_group_scalars(const nacre_group *group, nacre_group_buffers *buffers) {
     for (int i = group->product; i < group->inputs; i++) {
         const nacre_strided *in = &group->in[i];
-        if (!nacre_strided_is_scalar(in)) continue;
-        const int64_t dims[] = {NACRE_BLOCK}, strides[] = {0};
-        nacre_strided repeated = nacre_strided_make(in->data, in->size, 1, dims, strides);
-        nacre_strided_gather(&repeated, 0, NACRE_BLOCK, buffers->value[i]);
+        buffers->repeated[i] = NULL;
+        if (nacre_strided_is_scalar(in)) repeat(in->data, in->size, buffers->value[i]);
     }
 }
 
-static const void *load(const nacre_group *group, int i, float *buffer, int64_t first,
-                        int64_t pitch, int64_t rows, int64_t width) {
+/* The element that all of [first, first + width) are, such as a channel's number over its pixels; NULL: they may differ. */
+static const void *single_element(const nacre_strided *in, int64_t first, int64_t width) {
+    const int last = in->ndim - 1;
+    if (in->strides[last] != 0 || first % in->dims[last] + width > in->dims[last]) return NULL;
+    return in->data + (size_t)nacre_strided_offset(in, first) * in->size;
+}
+
+static const void *load(const nacre_group *group, int i, nacre_group_buffers *buffers,
+                        int64_t first, int64_t pitch, int64_t rows, int64_t width) {
     const nacre_strided *in = &group->in[i];
+    float *buffer = buffers->value[i];
     if (nacre_strided_is_scalar(in)) return buffer;
     if (rows == 1 && !group->in_place && nacre_strided_is_contiguous(in))
         return in->data + (size_t)first * in->size;
     if (in->size == sizeof(float) && nacre_strided_is_contiguous(in)) {
         group->level->elementwise->copy_rows(
             rows, width, (const float *)(const void *)in->data + first, pitch, buffer, width);
+        return buffer;
+    }
+    const void *element = rows == 1 ? single_element(in, first, width) : NULL;
+    if (element && element == buffers->repeated[i]) return buffer;
+    buffers->repeated[i] = element;
+    if (element) {
+        repeat(element, in->size, buffer);
         return buffer;
     }
     unsigned char *to = (unsigned char *)buffer;
@@ -197,7 +216,7 @@ void nacre_group_block(const nacre_group *group, nacre_group_buffers *buffers, i
     const void *value[NACRE_GROUP_REGISTERS];
     value[0] = product;
     for (int i = group->product; i < group->inputs; i++)
-        value[i] = load(group, i, buffers->value[i], first, pitch, rows, width);
+        value[i] = load(group, i, buffers, first, pitch, rows, width);
     for (int i = 0; i < group->codes; i++) {
         const int *argument = group->code[i].argument;
         void *to = direct(group, i, first, rows);

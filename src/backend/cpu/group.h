@@ -34,9 +34,11 @@ nacre_tile_function *nacre_group_function(const nacre_cpu_level *level, const na
 /* What one task keeps: a buffer for each register that does not lie in memory as it is. */
 typedef struct nacre_group_buffers {
     float value[NACRE_GROUP_REGISTERS][NACRE_BLOCK];
+    const void *repeated
+        [NACRE_PROGRAM_INPUTS]; /* the element that fills an input's; NULL: it holds others */
 } nacre_group_buffers;
 
-/* Fills the registers of scalar inputs; once per task. */
+/* Fills the registers of scalar inputs, and forgets what others hold; once per task. */
 void nacre_group_scalars(const nacre_group *group, nacre_group_buffers *buffers);
 
 /* Rows of `width` elements of the output, the first element of each `pitch` after the one above;

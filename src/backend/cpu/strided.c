@@ -38,6 +38,10 @@ static void gather_run(const unsigned char *from, size_t size, int64_t stride, i
                        unsigned char *out) {
     if (stride == 1) {
         memcpy(out, from, (size_t)count * size);
+    } else if (stride == 0 && size == sizeof(uint32_t)) {
+        const uint32_t x = *(const uint32_t *)(const void *)from;
+        uint32_t *to = (uint32_t *)(void *)out;
+        for (int64_t i = 0; i < count; i++) to[i] = x;
     } else if (size == sizeof(uint32_t)) {
         const uint32_t *x = (const uint32_t *)(const void *)from;
         uint32_t *to = (uint32_t *)(void *)out;
