@@ -111,7 +111,9 @@ typedef struct nacre_loader_options {
     bool shuffle;             /* Fisher-Yates, a function of (seed, epoch) */
     bool drop_last;           /* leave out a last batch smaller than batch_size */
     uint64_t seed;
-    int prefetch; /* batches read ahead by a thread of its own; 0: read when asked */
+    /* Batches read ahead by a thread of its own; 0: read when asked, as batches up to 1 MB of a set in memory always
+       are (arrays, MNIST): waking the thread would take longer. */
+    int prefetch;
 } nacre_loader_options;
 
 /* One batch. The tensors belong to the loader, which reuses their memory: they are valid until the

@@ -75,8 +75,8 @@ static void append_table(int64_t batch, const throughput *direct, const throughp
     nacre_text_append(text,
                       "loader, %" PRId64 " images of 28 x 28 bytes, shuffled, batch %" PRId64
                       ": %" PRId64 " batches\n"
-                      "read ahead       %.0f samples/s at best, %.0f on average\n"
-                      "read when asked  %.0f samples/s at best\n",
+                      "as training reads  %.0f samples/s at best, %.0f on average\n"
+                      "read when asked    %.0f samples/s at best\n",
                       ahead->set, batch, ahead->batches, ahead->best,
                       (double)ahead->samples / ahead->seconds, direct->best);
 }

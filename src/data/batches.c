@@ -8,23 +8,31 @@
 
 #include <stdio.h>
 
-enum { MESSAGE_BYTES = 1024 };
+enum {
+    MESSAGE_BYTES = 1024,
+    VALID = 2, /* batches that stay as they are: the last one taken and the one before */
+    DIRECT_BYTES = 1 << 20, /* batches of sets in memory up to this size are read when asked for */
+};
 
-typedef struct slot {
-    void *inputs, *targets;
-} slot;
+/* Places of one size of batches. */
+typedef struct ring {
+    int64_t samples; /* of a batch */
+    int64_t count;
+    uint64_t taken; /* batches ever: the next one's place is taken % count */
+    nacre_place *places;
+} ring;
 
 struct nacre_batches {
     nacre_loader_options options;
     int64_t count, batches, full;
     int64_t
-        *order;  /* of samples in this epoch; the thread reads it only between start and the end */
-    slot *slots; /* batch i is in slots[i % slot_count] */
-    int64_t slot_count;
+        *order; /* of samples in this epoch; the thread reads it only between start and the end */
+    int64_t ahead; /* batches read ahead at most; 0: there is no thread */
+    ring rings[NACRE_BATCH_SIZES];
 
     bool threaded, started;
     nacre_os_thread thread;
-    pthread_mutex_t mutex; /* guards all below while there is a thread */
+    pthread_mutex_t mutex; /* guards all below, and the rings, while there is a thread */
     pthread_cond_t wanted; /* there may be something to read */
     pthread_cond_t done;   /* a read has ended */
     bool quit, reading;
@@ -47,17 +55,24 @@ void nacre_shuffled_order(int64_t *order, int64_t count, uint64_t seed, int64_t 
 
 /* ---- reading ---- */
 
-static int64_t batch_count(const nacre_batches *b, int64_t index) {
-    int64_t left = b->count - index * b->full;
-    return left < b->full ? left : b->full;
+static nacre_batch_size size_of(const nacre_batches *b, int64_t index) {
+    return (index + 1) * b->full > b->count ? NACRE_BATCH_LAST : NACRE_BATCH_FULL;
 }
 
-/* Reads batch `index` into its slot. A failure's message is copied: the last error belongs to whichever
-   thread this is. */
-static nacre_status read_batch(const nacre_batches *b, int64_t index, char message[MESSAGE_BYTES]) {
-    const slot *to = &b->slots[index % b->slot_count];
-    nacre_status status = nacre_dataset_read(b->options.set, b->order + index * b->full,
-                                             batch_count(b, index), to->inputs, to->targets);
+/* Where batch `index` goes, index >= next_take. All of an epoch but its last one are full. */
+static int64_t place_of(const nacre_batches *b, int64_t index) {
+    nacre_batch_size size = size_of(b, index);
+    const ring *r = &b->rings[size];
+    uint64_t before = size == NACRE_BATCH_FULL ? (uint64_t)(index - b->next_take) : 0;
+    return (int64_t)((r->taken + before) % (uint64_t)r->count);
+}
+
+/* Reads batch `index`. A failure's message is copied: the last error belongs to whichever thread this is. */
+static nacre_status read_batch(const nacre_batches *b, int64_t index, nacre_place to,
+                               char message[MESSAGE_BYTES]) {
+    int64_t samples = b->rings[size_of(b, index)].samples;
+    nacre_status status = nacre_dataset_read(b->options.set, b->order + index * b->full, samples,
+                                             to.inputs, to.targets);
     if (status == NACRE_OK) return status;
     bool told = nacre_error_code() == status; /* a reader need not have set the last error */
     snprintf(message, MESSAGE_BYTES, "%s", told ? nacre_error_message() : "");
@@ -68,8 +83,7 @@ static nacre_status read_batch(const nacre_batches *b, int64_t index, char messa
 }
 
 static bool has_work(const nacre_batches *b) {
-    return b->status == NACRE_OK && b->next_read < b->end &&
-           b->next_read - b->next_take < b->slot_count;
+    return b->status == NACRE_OK && b->next_read < b->end && b->next_read - b->next_take < b->ahead;
 }
 
 static void *run(void *argument) {
@@ -82,10 +96,11 @@ static void *run(void *argument) {
             continue;
         }
         int64_t index = b->next_read;
+        nacre_place to = b->rings[size_of(b, index)].places[place_of(b, index)];
         b->reading = true;
         pthread_mutex_unlock(&b->mutex);
         nacre_error_clear();
-        nacre_status status = read_batch(b, index, message);
+        nacre_status status = read_batch(b, index, to, message);
         pthread_mutex_lock(&b->mutex);
         b->reading = false;
         b->status = status;
@@ -122,65 +137,95 @@ nacre_status nacre_batches_start(nacre_batches *b, int64_t epoch, int64_t first)
     b->status = NACRE_OK;
     b->next_read = b->next_take = first;
     b->end = b->batches;
-    if (b->threaded) pthread_cond_signal(&b->wanted);
     unlock(b);
+    if (b->threaded) pthread_cond_signal(&b->wanted);
     return NACRE_OK;
 }
 
-bool nacre_batches_take(nacre_batches *b, nacre_filled *out, nacre_status *status) {
+bool nacre_batches_turn(const nacre_batches *b, nacre_turn *out, nacre_status *status) {
     *status = NACRE_OK;
     if (!b->started) {
         *status = nacre_fail(NACRE_INVALID_STATE, "loader_next: call nacre_loader_start first");
         return false;
     }
-    lock(b);
-    bool more = b->next_take < b->end;
-    if (more && b->threaded) {
-        while (b->next_read == b->next_take && b->status == NACRE_OK)
-            pthread_cond_wait(&b->done, &b->mutex);
-    } else if (more && b->status == NACRE_OK && b->next_read == b->next_take) {
-        b->status = read_batch(b, b->next_take, b->message);
-        if (b->status == NACRE_OK) b->next_read++;
-    }
-    bool filled = more && b->next_read > b->next_take;
-    if (more && !filled) *status = b->status;
-    unlock(b);
-    if (filled) {
-        const slot *from = &b->slots[b->next_take % b->slot_count];
-        *out =
-            (nacre_filled){b->next_take, batch_count(b, b->next_take), from->inputs, from->targets};
-    } else if (*status != NACRE_OK) {
-        /* The thread reads nothing more before the next start: its message stays as it is. */
-        nacre_fail(*status, "%s", b->message);
-    }
-    return filled;
+    /* Only the caller's thread changes what is read here. */
+    if (b->next_take >= b->batches) return false;
+    nacre_batch_size size = size_of(b, b->next_take);
+    const ring *r = &b->rings[size];
+    *out = (nacre_turn){
+        .index = b->next_take,
+        .count = r->samples,
+        .size = size,
+        .place = place_of(b, b->next_take),
+        .freed = (int64_t)((r->taken + (uint64_t)(r->count - VALID)) % (uint64_t)r->count)};
+    return true;
 }
 
-void nacre_batches_give(nacre_batches *b) {
+/* The next batch, if it is not there yet: waits for the thread, or reads it. */
+static nacre_status fill_next(nacre_batches *b) {
+    if (b->threaded) {
+        while (b->next_read == b->next_take && b->status == NACRE_OK)
+            pthread_cond_wait(&b->done, &b->mutex);
+    } else if (b->status == NACRE_OK && b->next_read == b->next_take) {
+        const ring *r = &b->rings[size_of(b, b->next_take)];
+        b->status = read_batch(b, b->next_take, r->places[place_of(b, b->next_take)], b->message);
+        if (b->status == NACRE_OK) b->next_read++;
+    }
+    return b->next_read > b->next_take ? NACRE_OK : b->status;
+}
+
+nacre_status nacre_batches_take(nacre_batches *b) {
     lock(b);
-    b->next_take++;
-    if (b->threaded) pthread_cond_signal(&b->wanted);
+    nacre_status status = fill_next(b);
+    if (status == NACRE_OK) b->rings[size_of(b, b->next_take++)].taken++;
+    unlock(b);
+    if (status == NACRE_OK && b->threaded) {
+        pthread_cond_signal(&b->wanted); /* unlocked: the thread does not run into the mutex */
+    } else if (status != NACRE_OK) {
+        /* The thread reads nothing more before the next start: its message stays as it is. */
+        nacre_fail(status, "%s", b->message);
+    }
+    return status;
+}
+
+void nacre_batches_put(nacre_batches *b, nacre_batch_size size, int64_t index, nacre_place place) {
+    lock(b);
+    b->rings[size].places[index] = place;
     unlock(b);
 }
 
 /* ---- life ---- */
 
-static bool make_slots(nacre_batches *b) {
+/* Not where waking the thread and fetching what it wrote to the cache of another core takes longer than reading. */
+static bool worth_ahead(const nacre_batches *b) {
+    const nacre_dataset *set = b->options.set;
+    size_t direct = DIRECT_BYTES;
+    return !set->in_memory || set->input_bytes + set->target_bytes > direct / (size_t)b->full;
+}
+
+static bool fits_memory(const nacre_batches *b) {
     size_t inputs, targets;
     const nacre_dataset *set = b->options.set;
-    b->slots = nacre_alloc_zeroed((size_t)b->slot_count, sizeof *b->slots);
-    if (!b->slots) return false;
-    if (!nacre_size_multiply(set->input_bytes, (size_t)b->full, &inputs) ||
-        !nacre_size_multiply(set->target_bytes, (size_t)b->full, &targets)) {
-        nacre_fail(NACRE_OUT_OF_MEMORY,
-                   "loader: a batch of %lld samples exceeds memory; use a smaller one",
-                   (long long)b->full);
-        return false;
-    }
-    for (int64_t i = 0; i < b->slot_count; i++) {
-        b->slots[i].inputs = nacre_alloc(inputs);
-        b->slots[i].targets = nacre_alloc(targets);
-        if (!b->slots[i].inputs || !b->slots[i].targets) return false;
+    if (nacre_size_multiply(set->input_bytes, (size_t)b->full, &inputs) &&
+        nacre_size_multiply(set->target_bytes, (size_t)b->full, &targets) &&
+        inputs <= PTRDIFF_MAX && targets <= PTRDIFF_MAX)
+        return true;
+    nacre_fail(NACRE_OUT_OF_MEMORY,
+               "loader: a batch of %lld samples exceeds memory; use a smaller one",
+               (long long)b->full);
+    return false;
+}
+
+static bool make_places(nacre_batches *b) {
+    int64_t last = b->batches * b->full - b->count;
+    b->rings[NACRE_BATCH_FULL] = (ring){.samples = b->full, .count = b->ahead + VALID};
+    if (last > 0)
+        b->rings[NACRE_BATCH_LAST] =
+            (ring){.samples = b->full - last, .count = (b->ahead > 0) + VALID};
+    for (int size = 0; size < NACRE_BATCH_SIZES; size++) {
+        ring *r = &b->rings[size];
+        if (r->count > 0) r->places = nacre_alloc_zeroed((size_t)r->count, sizeof *r->places);
+        if (r->count > 0 && !r->places) return false;
     }
     return true;
 }
@@ -198,7 +243,7 @@ static bool make_order(nacre_batches *b) {
 }
 
 static bool start_thread(nacre_batches *b) {
-    if (b->options.prefetch == 0) return true;
+    if (b->ahead == 0) return true;
     pthread_mutex_init(&b->mutex, NULL);
     pthread_cond_init(&b->wanted, NULL);
     pthread_cond_init(&b->done, NULL);
@@ -216,9 +261,9 @@ nacre_batches *nacre_batches_new(const nacre_loader_options *options) {
     b->full = options->batch_size < b->count ? options->batch_size : b->count;
     bool partial = b->count % b->full != 0 && !options->drop_last;
     b->batches = b->count / b->full + partial;
-    b->slot_count = options->prefetch < 1 ? 1 : options->prefetch;
-    if (b->slot_count > b->batches) b->slot_count = b->batches;
-    if (make_slots(b) && make_order(b) && start_thread(b)) return b;
+    b->ahead = worth_ahead(b) ? options->prefetch : 0;
+    if (b->ahead > b->batches) b->ahead = b->batches;
+    if (fits_memory(b) && make_order(b) && make_places(b) && start_thread(b)) return b;
     nacre_batches_free(b);
     return NULL;
 }
@@ -235,15 +280,17 @@ void nacre_batches_free(nacre_batches *b) {
         pthread_cond_destroy(&b->wanted);
         pthread_mutex_destroy(&b->mutex);
     }
-    for (int64_t i = 0; b->slots && i < b->slot_count; i++) {
-        nacre_free(b->slots[i].inputs);
-        nacre_free(b->slots[i].targets);
-    }
-    nacre_free(b->slots);
+    for (int size = 0; size < NACRE_BATCH_SIZES; size++) nacre_free(b->rings[size].places);
     nacre_free(b->order);
     nacre_free(b);
 }
 
 int64_t nacre_batches_per_epoch(const nacre_batches *b) { return b->batches; }
 
-int64_t nacre_batches_full_size(const nacre_batches *b) { return b->full; }
+int64_t nacre_batches_samples(const nacre_batches *b, nacre_batch_size size) {
+    return b->rings[size].samples;
+}
+
+int64_t nacre_batches_places(const nacre_batches *b, nacre_batch_size size) {
+    return b->rings[size].count;
+}

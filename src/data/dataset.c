@@ -1,5 +1,6 @@
 #include "data/dataset.h"
 
+#include "backend/cpu/kernels.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -109,6 +110,23 @@ nacre_status nacre_dataset_read(const nacre_dataset *set, const int64_t *indices
     return n == 0 ? NACRE_OK : set->options.read(set->options.user, indices, n, inputs, targets);
 }
 
+/* ---- what is in memory ---- */
+
+enum { LOOK_AHEAD = 4, CACHE_LINE = 64, MAX_FETCH = 4096 }; /* samples; bytes */
+
+/* A shuffled set is read all over its memory: asks for a later sample while this one is read. What follows the first
+   pages of a long one the machine asks for by itself. */
+static void fetch_ahead(const uint8_t *all, size_t at, size_t bytes) {
+    if (bytes > MAX_FETCH) bytes = MAX_FETCH;
+    for (size_t i = 0; i < bytes; i += CACHE_LINE) __builtin_prefetch(all + at + i, 0, 0);
+}
+
+/* The set, if there is one. */
+static nacre_dataset *in_memory(nacre_dataset *set) {
+    if (set) set->in_memory = true;
+    return set;
+}
+
 /* ---- arrays ---- */
 
 typedef struct arrays {
@@ -123,6 +141,9 @@ static nacre_status arrays_read(void *user, const int64_t *indices, int64_t n, v
     uint8_t *input = inputs, *target = targets;
     for (int64_t i = 0; i < n; i++) {
         size_t index = (size_t)indices[i];
+        if (i + LOOK_AHEAD < n)
+            fetch_ahead(a->inputs, (size_t)indices[i + LOOK_AHEAD] * a->input_bytes,
+                        a->input_bytes);
         memcpy(input + (size_t)i * a->input_bytes, a->inputs + index * a->input_bytes,
                a->input_bytes);
         memcpy(target + (size_t)i * a->target_bytes, a->targets + index * a->target_bytes,
@@ -192,17 +213,18 @@ nacre_dataset *nacre_dataset_from_arrays(const nacre_arrays_options *options) {
         return NULL;
     arrays *a = arrays_new(&o, input_bytes, target_bytes);
     if (!a) return NULL;
-    return nacre_dataset_new(&(nacre_dataset_options){.size = sizeof(nacre_dataset_options),
-                                                      .count = o.count,
-                                                      .input_shape = o.input_shape,
-                                                      .input_dtype = o.input_dtype,
-                                                      .target_shape = o.target_shape,
-                                                      .target_dtype = o.target_dtype,
-                                                      .classes = o.classes,
-                                                      .read = arrays_read,
-                                                      .destroy = arrays_destroy,
-                                                      .user = a,
-                                                      .name = "arrays"});
+    return in_memory(
+        nacre_dataset_new(&(nacre_dataset_options){.size = sizeof(nacre_dataset_options),
+                                                   .count = o.count,
+                                                   .input_shape = o.input_shape,
+                                                   .input_dtype = o.input_dtype,
+                                                   .target_shape = o.target_shape,
+                                                   .target_dtype = o.target_dtype,
+                                                   .classes = o.classes,
+                                                   .read = arrays_read,
+                                                   .destroy = arrays_destroy,
+                                                   .user = a,
+                                                   .name = "arrays"}));
 }
 
 /* ---- the head of a set ---- */
@@ -225,37 +247,23 @@ nacre_dataset *nacre_dataset_head(const nacre_dataset *set, int64_t count) {
     o.read = head_read;
     o.destroy = NULL;
     o.user = (void *)(uintptr_t)set; /* only read */
-    return nacre_dataset_new(&o);
+    nacre_dataset *head = nacre_dataset_new(&o);
+    return set->in_memory ? in_memory(head) : head;
 }
 
 /* ---- images ---- */
 
-enum { LOOK_AHEAD = 4, CACHE_LINE = 64 }; /* images; bytes */
-
-/* A shuffled set is read all over its memory: asks for a later image while this one is converted. */
-static void fetch_ahead(const uint8_t *image, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += CACHE_LINE) __builtin_prefetch(image + at, 0, 0);
-}
-
-/* Pixels as floats: p / 255, and then, if std is not 0, (p - mean) / std. */
-static void convert_pixels(const uint8_t *pixels, size_t n, float mean, float std, float *out) {
-    if (std == 0) {
-        for (size_t i = 0; i < n; i++) out[i] = (float)pixels[i] / 255.0f;
-    } else {
-        for (size_t i = 0; i < n; i++) out[i] = ((float)pixels[i] / 255.0f - mean) / std;
-    }
-}
-
 static nacre_status images_read(void *user, const int64_t *indices, int64_t n, void *inputs,
                                 void *targets) {
     const nacre_images *images = user;
+    const nacre_elementwise_kernels *kernels = nacre_cpu_level_at(nacre_isa_in_use())->elementwise;
     size_t pixels = (size_t)(images->height * images->width);
     float *input = inputs;
     for (int64_t i = 0; i < n; i++) {
         if (i + LOOK_AHEAD < n)
-            fetch_ahead(images->pixels + (size_t)indices[i + LOOK_AHEAD] * pixels, pixels);
-        convert_pixels(images->pixels + (size_t)indices[i] * pixels, pixels, (float)images->mean,
-                       (float)images->std, input + (size_t)i * pixels);
+            fetch_ahead(images->pixels, (size_t)indices[i + LOOK_AHEAD] * pixels, pixels);
+        kernels->pixels(pixels, images->pixels + (size_t)indices[i] * pixels, (float)images->mean,
+                        (float)images->std, input + (size_t)i * pixels);
     }
     if (!images->one_hot) {
         int64_t *target = targets;
@@ -296,5 +304,5 @@ nacre_dataset *nacre_dataset_from_images(const nacre_images *images) {
         o.target_shape = (nacre_shape){1, {images->classes}};
         o.target_dtype = NACRE_F32;
     }
-    return nacre_dataset_new(&o);
+    return in_memory(nacre_dataset_new(&o));
 }

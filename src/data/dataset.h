@@ -7,6 +7,7 @@
 struct nacre_dataset {
     nacre_dataset_options options;    /* name is a copy */
     size_t input_bytes, target_bytes; /* of one sample */
+    bool in_memory;                   /* reading a sample is little more than copying it */
 };
 
 /* Copies what both sides know of an options struct, which begins with its size; the rest is zero. false

@@ -1,24 +1,21 @@
-/* Batches as tensors. A loader makes two sets of tensors for each size of batch (full, and the smaller
-   last one) and refills them in turn, so a steady state allocates nothing. */
+/* Batches as tensors. A loader makes a ring of tensors for each size of batch (full, and the smaller last one), whose
+   own memory batches are read to, so a steady state copies and allocates nothing. */
 #include "base/error.h"
 #include "base/memory.h"
 #include "data/batches.h"
 #include "data/dataset.h"
 #include "record/record.h"
 
-#include <nacre/ops.h>
-
-enum { SIZES = 2, TURNS = 2, MAX_PREFETCH = 1024 };
+enum { MAX_PREFETCH = 1024 };
 
 typedef struct pair {
-    nacre_tensor *inputs, *targets; /* retained; NULL until first used */
+    nacre_tensor *inputs, *targets; /* retained; NULL until the first start */
 } pair;
 
 struct nacre_loader {
     nacre_batches *batches;
     const nacre_dataset *set;
-    pair pairs[SIZES][TURNS];
-    unsigned turn;
+    pair *pairs[NACRE_BATCH_SIZES]; /* one for each place */
 };
 
 static nacre_status check_options(const nacre_loader_options *o) {
@@ -32,6 +29,29 @@ static nacre_status check_options(const nacre_loader_options *o) {
     return NACRE_OK;
 }
 
+static void drop(nacre_tensor **t) {
+    if (*t) nacre_release(*t);
+    *t = NULL;
+}
+
+void nacre_loader_free(nacre_loader *loader) {
+    if (!loader) return;
+    int64_t places[NACRE_BATCH_SIZES] = {0};
+    for (int size = 0; size < NACRE_BATCH_SIZES; size++) {
+        if (loader->pairs[size])
+            places[size] = nacre_batches_places(loader->batches, (nacre_batch_size)size);
+    }
+    nacre_batches_free(loader->batches); /* first: its thread writes to the tensors' memory */
+    for (int size = 0; size < NACRE_BATCH_SIZES; size++) {
+        for (int64_t i = 0; i < places[size]; i++) {
+            drop(&loader->pairs[size][i].inputs);
+            drop(&loader->pairs[size][i].targets);
+        }
+        nacre_free(loader->pairs[size]);
+    }
+    nacre_free(loader);
+}
+
 nacre_loader *nacre_loader_new(const nacre_loader_options *options) {
     nacre_loader_options o;
     if (!nacre_data_options_take(&o, sizeof o, options, "loader_new")) return NULL;
@@ -40,66 +60,66 @@ nacre_loader *nacre_loader_new(const nacre_loader_options *options) {
     if (!loader) return NULL;
     loader->set = o.set;
     loader->batches = nacre_batches_new(&o);
-    if (loader->batches) return loader;
-    nacre_free(loader);
-    return NULL;
-}
-
-static void drop(nacre_tensor **t) {
-    if (*t) nacre_release(*t);
-    *t = NULL;
-}
-
-void nacre_loader_free(nacre_loader *loader) {
-    if (!loader) return;
-    nacre_batches_free(loader->batches);
-    for (int size = 0; size < SIZES; size++) {
-        for (int turn = 0; turn < TURNS; turn++) {
-            drop(&loader->pairs[size][turn].inputs);
-            drop(&loader->pairs[size][turn].targets);
-        }
+    bool made = loader->batches != NULL;
+    for (int size = 0; made && size < NACRE_BATCH_SIZES; size++) {
+        int64_t count = nacre_batches_places(loader->batches, (nacre_batch_size)size);
+        if (count == 0) continue;
+        loader->pairs[size] = nacre_alloc_zeroed((size_t)count, sizeof *loader->pairs[size]);
+        made = loader->pairs[size] != NULL;
     }
-    nacre_free(loader);
+    if (made) return loader;
+    nacre_loader_free(loader);
+    return NULL;
 }
 
 int64_t nacre_loader_batches(const nacre_loader *loader) {
     return loader ? nacre_batches_per_epoch(loader->batches) : 0;
 }
 
-nacre_status nacre_loader_start(nacre_loader *loader, int64_t epoch, int64_t first) {
-    if (!loader) return nacre_fail(NACRE_INVALID_ARGUMENT, "loader_start: the loader is NULL");
-    return nacre_batches_start(loader->batches, epoch, first);
-}
-
 /* A tensor of n samples of that shape, outside all scopes of the program. NULL on error. */
-static nacre_tensor *make_tensor(const void *data, const nacre_shape *sample, nacre_dtype dtype,
-                                 int64_t n) {
-    nacre_data_options o = {.size = sizeof o, .data = data, .dtype = dtype};
-    o.shape.ndim = sample->ndim + 1;
-    o.shape.dims[0] = n;
-    for (int i = 0; i < sample->ndim; i++) o.shape.dims[i + 1] = sample->dims[i];
+static nacre_tensor *make_tensor(const nacre_shape *sample, nacre_dtype dtype, int64_t n) {
+    nacre_shape shape = {.ndim = sample->ndim + 1};
+    shape.dims[0] = n;
+    for (int i = 0; i < sample->ndim; i++) shape.dims[i + 1] = sample->dims[i];
     nacre_scope frame = nacre_frame_begin();
-    nacre_tensor *t = nacre_from_data_at(&o, NULL, 0);
-    t = nacre_is_error(t) ? NULL : nacre_retain(t);
+    nacre_tensor *t = nacre_tensor_leaf(dtype, &shape);
+    if (t) nacre_retain(t);
     nacre_frame_end(frame, NULL, 0);
     return t;
 }
 
-/* Puts n samples into *t, which is made the first time. */
-static nacre_status refill(nacre_tensor **t, const void *data, const nacre_shape *sample,
-                           nacre_dtype dtype, size_t sample_bytes, int64_t n) {
-    if (*t) return nacre_copy_from(*t, data, sample_bytes * (size_t)n);
-    *t = make_tensor(data, sample, dtype, n);
-    return *t ? NACRE_OK : nacre_error_code();
+/* Readies a pair for other contents: it is made the first time. */
+static nacre_status prepare(nacre_loader *loader, nacre_batch_size size, int64_t place) {
+    const nacre_dataset_options *o = &loader->set->options;
+    pair *to = &loader->pairs[size][place];
+    int64_t n = nacre_batches_samples(loader->batches, size);
+    if (!to->inputs) to->inputs = make_tensor(&o->input_shape, o->input_dtype, n);
+    if (!to->targets) to->targets = make_tensor(&o->target_shape, o->target_dtype, n);
+    if (!to->inputs || !to->targets) return nacre_error_code();
+    nacre_place memory = {.inputs = nacre_tensor_overwrite(to->inputs)};
+    if (memory.inputs) memory.targets = nacre_tensor_overwrite(to->targets);
+    if (!memory.targets) return nacre_error_code();
+    nacre_batches_put(loader->batches, size, place, memory);
+    return NACRE_OK;
 }
 
-static nacre_status fill(pair *to, const nacre_dataset *set, const nacre_filled *from) {
-    const nacre_dataset_options *o = &set->options;
-    nacre_status status = refill(&to->inputs, from->inputs, &o->input_shape, o->input_dtype,
-                                 set->input_bytes, from->count);
-    if (status != NACRE_OK) return status;
-    return refill(&to->targets, from->targets, &o->target_shape, o->target_dtype, set->target_bytes,
-                  from->count);
+/* All tensors, at the first start: memory is steady from there on. */
+static nacre_status prepare_all(nacre_loader *loader) {
+    nacre_status status = NACRE_OK;
+    for (int size = 0; size < NACRE_BATCH_SIZES; size++) {
+        int64_t count = nacre_batches_places(loader->batches, (nacre_batch_size)size);
+        for (int64_t i = 0; i < count && status == NACRE_OK; i++) {
+            if (!loader->pairs[size][i].targets)
+                status = prepare(loader, (nacre_batch_size)size, i);
+        }
+    }
+    return status;
+}
+
+nacre_status nacre_loader_start(nacre_loader *loader, int64_t epoch, int64_t first) {
+    if (!loader) return nacre_fail(NACRE_INVALID_ARGUMENT, "loader_start: the loader is NULL");
+    nacre_status status = prepare_all(loader);
+    return status == NACRE_OK ? nacre_batches_start(loader->batches, epoch, first) : status;
 }
 
 bool nacre_loader_next(nacre_loader *loader, nacre_batch *out, nacre_status *status) {
@@ -111,18 +131,13 @@ bool nacre_loader_next(nacre_loader *loader, nacre_batch *out, nacre_status *sta
         return false;
     }
     *out = (nacre_batch){0};
-    nacre_filled from;
-    if (!nacre_batches_take(loader->batches, &from, status)) return false;
-    const nacre_dataset *set = loader->set;
-    bool full = from.count == nacre_batches_full_size(loader->batches);
-    /* The first batch of a size makes the tensors of every turn: memory is steady from there on. */
-    pair *turns = loader->pairs[full ? 0 : 1], *to = &turns[loader->turn++ % TURNS];
-    *status = fill(to, set, &from);
-    for (int turn = 0; turn < TURNS && *status == NACRE_OK; turn++) {
-        if (!turns[turn].targets) *status = fill(&turns[turn], set, &from);
-    }
-    if (*status != NACRE_OK) return false; /* the batch was not given back: next tries it again */
-    nacre_batches_give(loader->batches);
-    *out = (nacre_batch){to->inputs, to->targets, from.count, from.index};
+    nacre_turn turn;
+    if (!nacre_batches_turn(loader->batches, &turn, status)) return false;
+    /* Fails before the batch is taken: next tries it again. */
+    *status = prepare(loader, turn.size, turn.freed);
+    if (*status == NACRE_OK) *status = nacre_batches_take(loader->batches);
+    if (*status != NACRE_OK) return false;
+    const pair *p = &loader->pairs[turn.size][turn.place];
+    *out = (nacre_batch){p->inputs, p->targets, turn.count, turn.index};
     return true;
 }

@@ -128,6 +128,9 @@ nacre_tensor *nacre_error_tensor(void);
 nacre_tensor *nacre_tensor_for(nacre_value *value);
 /* A leaf with storage of its own, contents undefined. NULL (last error set) when memory is short. */
 nacre_tensor *nacre_tensor_leaf(nacre_dtype dtype, const nacre_shape *shape);
+/* Memory of t's own for new contents, all of which the caller writes before anybody reads t; what still refers to the
+   old contents keeps them. t: no error tensor. NULL (last error set, t unchanged) when memory is short. */
+void *nacre_tensor_overwrite(nacre_tensor *t);
 
 /* Frames: like scopes for a library call, but never evaluate. The results are kept. */
 nacre_scope nacre_frame_begin(void);

@@ -300,14 +300,7 @@ static bool sole_owner(const nacre_tensor *t) {
            atomic_load_explicit(&value->storage->refs, memory_order_relaxed) == 2;
 }
 
-nacre_status nacre_copy_from(nacre_tensor *t, const void *data, size_t bytes) {
-    nacre_status status = check_handle(t, "copy_from");
-    if (status == NACRE_OK) {
-        status = check_bytes(t, bytes, "copy_from");
-    }
-    if (status != NACRE_OK) {
-        return status;
-    }
+void *nacre_tensor_overwrite(nacre_tensor *t) {
     if (!sole_owner(t)) {
         nacre_scope frame = nacre_frame_begin();
         nacre_tensor *fresh = nacre_tensor_leaf(t->value->dtype, &t->value->shape);
@@ -319,14 +312,29 @@ nacre_status nacre_copy_from(nacre_tensor *t, const void *data, size_t bytes) {
         }
         nacre_frame_end(frame, NULL, 0);
         if (!fresh) {
-            return NACRE_OUT_OF_MEMORY;
+            return NULL;
         }
     }
     nacre_storage *storage = t->value->storage;
-    if (bytes > 0) {
-        memcpy(storage->data, data, bytes);
-    }
     t->value->version = ++storage->version; /* outdates the forms that kernels keep */
+    return storage->data;
+}
+
+nacre_status nacre_copy_from(nacre_tensor *t, const void *data, size_t bytes) {
+    nacre_status status = check_handle(t, "copy_from");
+    if (status == NACRE_OK) {
+        status = check_bytes(t, bytes, "copy_from");
+    }
+    if (status != NACRE_OK) {
+        return status;
+    }
+    void *to = nacre_tensor_overwrite(t);
+    if (!to) {
+        return NACRE_OUT_OF_MEMORY;
+    }
+    if (bytes > 0) {
+        memcpy(to, data, bytes);
+    }
     return NACRE_OK;
 }
 

@@ -2,6 +2,9 @@
 #include <nacre/data.h>
 #include <nacre/system.h>
 
+#include "base/cpu.h"
+#include "base/memory.h"
+#include "data/dataset.h"
 #include "support.h"
 
 #include <string.h>
@@ -202,6 +205,48 @@ static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state) 
     }
 }
 
+/* Pixels as the formula has them, bit for bit: every byte, at every length, on every level of this machine. */
+static void pixels_are_what_the_formula_says(void **state) {
+    (void)state;
+    static const double scales[][2] = {{0, 0}, {0.1307, 0.3081}, {0.5, 0.5}, {-3, 1e-3}};
+    for (int64_t width = 1; width <= 49; width += 4) {
+        for (size_t k = 0; k < sizeof scales / sizeof *scales; k++) {
+            const float mean = (float)scales[k][0], std = (float)scales[k][1];
+            const int64_t count = 256 / width + 1;
+            uint8_t *pixels = nacre_alloc((size_t)(count * width)),
+                    *labels = nacre_alloc((size_t)count);
+            for (int64_t i = 0; i < count * width; i++) pixels[i] = (uint8_t)i;
+            memset(labels, 3, (size_t)count);
+            nacre_dataset *set = nacre_dataset_from_images(&(nacre_images){.pixels = pixels,
+                                                                           .labels = labels,
+                                                                           .count = count,
+                                                                           .height = 1,
+                                                                           .width = width,
+                                                                           .classes = 10,
+                                                                           .mean = scales[k][0],
+                                                                           .std = scales[k][1],
+                                                                           .name = "bytes"});
+            assert_non_null(set);
+            for (int level = 0; level < NACRE_ISA_COUNT; level++) {
+                if (nacre_set_isa(nacre_isa_name((nacre_isa_level)level)) != NACRE_OK) continue;
+                for (int64_t i = 0; i < count; i++) {
+                    float in[64];
+                    int64_t out = 0;
+                    assert_int_equal(nacre_dataset_read(set, &i, 1, in, &out), NACRE_OK);
+                    assert_int_equal(out, 3);
+                    for (int64_t j = 0; j < width; j++) {
+                        float want = (float)(uint8_t)(i * width + j) / 255.0f;
+                        want = std == 0 ? want : (want - mean) / std;
+                        assert_memory_equal(&in[j], &want, sizeof want);
+                    }
+                }
+            }
+            nacre_dataset_free(set);
+        }
+    }
+    assert_int_equal(nacre_set_isa(NULL), NACRE_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrays_are_copied_unless_borrowed),
@@ -210,6 +255,7 @@ int main(void) {
         cmocka_unit_test(a_reader_of_ones_own_is_a_set),
         cmocka_unit_test(a_senseless_set_is_refused_and_its_data_are_freed),
         cmocka_unit_test(senseless_arrays_are_refused),
+        cmocka_unit_test(pixels_are_what_the_formula_says),
         cmocka_unit_test(every_failed_allocation_is_an_error_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

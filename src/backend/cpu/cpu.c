@@ -4,8 +4,8 @@
 #include "base/cpu.h"
 #include "ops/reference.h"
 
-const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step) {
-    switch ((nacre_isa_level)(step->variant & NACRE_VARIANT_LEVEL)) {
+const nacre_cpu_level *nacre_cpu_level_at(nacre_isa_level level) {
+    switch (level) {
 #if NACRE_BUILD_AVX2
     case NACRE_ISA_AVX2:
         return &nacre_cpu_level_avx2;
@@ -21,6 +21,10 @@ const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step) {
     default:
         return &nacre_cpu_level_portable;
     }
+}
+
+const nacre_cpu_level *nacre_cpu_level_of(const nacre_plan_op *step) {
+    return nacre_cpu_level_at((nacre_isa_level)(step->variant & NACRE_VARIANT_LEVEL));
 }
 
 bool nacre_cpu_use(nacre_plan_op *step, nacre_cpu_run *run, size_t scratch, const char *kernel) {

@@ -8,6 +8,7 @@
 #ifndef NACRE_BACKEND_CPU_KERNELS_H
 #define NACRE_BACKEND_CPU_KERNELS_H
 
+#include "base/cpu.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 
@@ -112,6 +113,8 @@ typedef enum nacre_tile_code {
 typedef struct nacre_elementwise_kernels {
     nacre_tile_function *tile[NACRE_TILE_COUNT];
     void (*fill)(size_t n, float *out, float value);
+    /* out = x / 255 for bytes x, correctly rounded; then (out - mean) / std unless std is 0. */
+    void (*pixels)(size_t n, const uint8_t *x, float mean, float std, float *out);
     /* rows of width elements each, from_row and to_row apart */
     void (*copy_rows)(int64_t rows, int64_t width, const float *from, int64_t from_row, float *to,
                       int64_t to_row);
@@ -379,5 +382,8 @@ extern const nacre_cpu_level nacre_cpu_level_avx512;
 #if NACRE_BUILD_NEON
 extern const nacre_cpu_level nacre_cpu_level_neon;
 #endif
+
+/* The kernels of that level, or the portable ones where this build has none of it. */
+const nacre_cpu_level *nacre_cpu_level_at(nacre_isa_level level);
 
 #endif
