@@ -51,13 +51,17 @@ INLINE void tile(const int outs, const int pixels, const nacre_conv_sum *s, cons
                     add_tap(outs, pixels, x + s->row[r].x + s->column[t].x, s->x_step,
                             w + s->row[r].w + s->column[t].w, sum);
     }
+    /* The compiler cannot know that no store changes *s. */
+    const bool relu = s->relu;
+    const nacre_conv_after *after = s->after;
+    const int64_t out_channel = s->out_channel, out_step = s->out_step;
     EACH (o, outs) {
         const vec b = bias ? vec_set(bias[o]) : vec_zero();
         EACH (j, pixels) {
             vec y = bias ? vec_add(sum[o][j], b) : sum[o][j];
-            if (s->relu) y = vec_max(vec_zero(), y);
-            float *to = out + o * s->out_channel + j * s->out_step;
-            if (s->after) y = after_sums(s->after, to, y);
+            if (relu) y = vec_max(vec_zero(), y);
+            float *to = out + o * out_channel + j * out_step;
+            if (after) y = after_sums(after, to, y);
             vec_store(to, y);
         }
     }
