@@ -121,7 +121,9 @@ class Peers:
         torch = self._ask("import os, torch; print(os.path.dirname(torch.__file__))")
         include, lib = os.path.join(torch, "include"), os.path.join(torch, "lib")
         headers = ["-isystem", include, "-isystem", os.path.join(include, "torch", "csrc", "api", "include")]
-        libraries = [f"-L{lib}", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{lib}"]
+        # Relative, so that the folder may be moved.
+        rpath = os.path.join("$ORIGIN", os.path.relpath(lib, os.path.dirname(program)))
+        libraries = [f"-L{lib}", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{rpath}"]
         return _run([compiler, "-std=c++20", "-O2", *headers, source, "-o", program, *libraries])
 
 

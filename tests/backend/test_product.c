@@ -107,6 +107,16 @@ static void large_products_are_split_without_a_seam(void **state) {
     check_size(300, 65, 300, 1);
 }
 
+/* Rows of A, of B and of both fall on few cache sets; with kept panels A stays as it lies. */
+static void rows_on_few_cache_sets_are_packed_without_a_trace(void **state) {
+    (void)state;
+    for (int layout = 0; layout < 4; layout++) {
+        check_size(17, 513, 1024, layout);
+        check_size(770, 512, 65, layout);
+        check_size(33, 1024, 1024, layout);
+    }
+}
+
 /* Where the transposed product is computed and each tile turned: small batches against [out, in] weights. */
 static void small_batches_turn_without_a_trace(void **state) {
     (void)state;
@@ -491,6 +501,7 @@ int main(void) {
         KIT_TEST(every_tile_edge_multiplies_right),
         KIT_TEST(long_reductions_add_chunks_in_order),
         KIT_TEST(large_products_are_split_without_a_seam),
+        KIT_TEST(rows_on_few_cache_sets_are_packed_without_a_trace),
         KIT_TEST(small_batches_turn_without_a_trace),
         KIT_TEST(empty_products_are_empty_or_zero),
         KIT_TEST(strided_operands_need_no_copy),

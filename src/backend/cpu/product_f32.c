@@ -23,7 +23,8 @@
 #define WHOLE_ROWS 128
 #define WHOLE_PANELS 4
 /* Rows that lie as tiles read them are packed nevertheless where they fall on few cache sets and are read often: B's
-   rows by many tiles, A's under many panels. A's whole tile would need one set; then B stays as it lies. */
+   rows by many tiles, A's under many panels. A's whole tile would need one set; then B stays as it lies, unless it is
+   so large that its rows' pages are too many besides. */
 #define COLLIDING_B 512
 #define COLLIDING_B_DEPTH 64
 #define COLLIDING_B_ROWS 768
@@ -190,6 +191,20 @@ static void choose_way(job *j, const nacre_product *straight, nacre_way way) {
     j->p = j->turned ? turn(straight) : *straight;
 }
 
+/* Beside kept panels A stays as it lies: there is no scratch for it. */
+static void choose_packing(job *j, const nacre_product_choice *choice) {
+    const nacre_product *p = &j->p;
+    bool large_b = p->n * p->k * (int64_t)sizeof(float) > ROUND_BYTES;
+    bool collides_a = !j->kept && p->a_row % COLLIDING_A == 0 && p->k >= COLLIDING_A_DEPTH &&
+                      j->panels >= COLLIDING_A_PANELS;
+    bool collides_b =
+        p->b_k % COLLIDING_B == 0 && p->k >= COLLIDING_B_DEPTH && p->m >= COLLIDING_B_ROWS;
+    j->pack_a = (p->a_k != 1 && p->a_row != 1) || collides_a || choice->pack_a == NACRE_PACK_A_YES;
+    j->pack_b = p->b_column != 1 ||
+                (choice->pack_b == NACRE_PACK_B_RULE ? collides_b && (large_b || !j->pack_a)
+                                                     : choice->pack_b != NACRE_PACK_B_NO);
+}
+
 /* From shapes and strides, and from the choice: every choice has the same bits. What of it does not suit the
    product is left to the rules. */
 static void plan(job *j, const nacre_cpu_level *level, const nacre_product *straight,
@@ -204,14 +219,7 @@ static void plan(job *j, const nacre_cpu_level *level, const nacre_product *stra
     j->panels = nacre_parts(p->n, gemm->columns);
     int64_t narrow = gemm->narrow;
     j->tile_pitch = nacre_parts(gemm->rows, narrow) * narrow;
-    bool collides_a =
-        p->a_row % COLLIDING_A == 0 && p->k >= COLLIDING_A_DEPTH && j->panels >= COLLIDING_A_PANELS;
-    bool collides_b =
-        p->b_k % COLLIDING_B == 0 && p->k >= COLLIDING_B_DEPTH && p->m >= COLLIDING_B_ROWS;
-    j->pack_a = (p->a_k != 1 && p->a_row != 1) || collides_a || choice->pack_a == NACRE_PACK_A_YES;
-    j->pack_b = p->b_column != 1 ||
-                (choice->pack_b == NACRE_PACK_B_RULE ? collides_b && !j->pack_a
-                                                     : choice->pack_b != NACRE_PACK_B_NO);
+    choose_packing(j, choice);
     j->shared_b = true;
     for (int i = 0; i < p->batch_ndim; i++) j->shared_b &= p->b_batch[i] == 0;
     plan_rounds(j);
