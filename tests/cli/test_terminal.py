@@ -94,7 +94,7 @@ class Offline(harness.ProgramTest):
                 self.assert_refused(self.run_nacre("train", "mnist-mlp", "--epochs", 1, *flags), 1, *words)
         self.assertEqual(self.tree(), [])
         result = self.good("train", "mnist-mlp", "--epochs", 1, "--memory", 10000000, "--out", "run")
-        self.assertIn("downloading", result.err)
+        self.assertIn("download", result.err)
         self.assertIn("done after 1 epoch, 157 steps, ", result.out)
 
     def test_drawn_digits_stand_in_with_a_warning(self):
