@@ -14,6 +14,7 @@
 #define SWEEP_BYTES ((int64_t)384 << 10)
 #define SHORT_SWEEP_BYTES ((int64_t)32 << 10)
 #define SHORT_SWEEP_B ((int64_t)256 << 10)
+#define SHORT_SWEEP_ROWS 512
 /* Multiply-adds of a task at least: about 1 us. */
 #define TASK_WORK ((int64_t)128 << 10)
 /* Elements packed by a task at least. */
@@ -116,7 +117,7 @@ static bool packs_in_task(const job *j, nacre_pack_b choice) {
 static int64_t sweep_bytes(const job *j, const nacre_product_choice *choice) {
     if (choice->sweep) return (int64_t)1 << choice->sweep;
     bool small = j->p.n * j->p.k * (int64_t)sizeof(float) <= SHORT_SWEEP_B;
-    return small ? SHORT_SWEEP_BYTES : SWEEP_BYTES;
+    return small && j->p.m > SHORT_SWEEP_ROWS ? SHORT_SWEEP_BYTES : SWEEP_BYTES;
 }
 
 static void plan_tasks(job *j, const nacre_product_choice *choice) {
