@@ -131,7 +131,7 @@ const nacre_cli_workload nacre_cli_workloads[] = {
         .parameters = resnet20_parameters,
         .optimizer = sgd,
         .kept = 1,
-        .amplifies = 100,
+        .flips = 2e-3,
     },
 };
 const size_t nacre_cli_workload_count = sizeof nacre_cli_workloads / sizeof *nacre_cli_workloads;
