@@ -36,7 +36,7 @@ nacre_product_finish nacre_product_finish_of(const nacre_plan_op *step);
 int64_t nacre_product_a(const nacre_product *p, int64_t i);
 int64_t nacre_product_b(const nacre_product *p, int64_t i);
 
-/* Runs and scratch of the three kinds; product_f32.c, product_other.c. */
+/* Runs of the three kinds, and what the f32 one needs; product_f32.c, product_plan.c, product_other.c. */
 nacre_cpu_run nacre_product_run_f32, nacre_product_run_f64, nacre_product_run_dot;
 size_t nacre_product_scratch_f32(const nacre_plan_op *step), nacre_product_state_f32(void);
 /* Works out the step's state: the first run does it, or who changes the step's choice. */

@@ -1,4 +1,4 @@
-/* How a product is computed where the rules of product_f32.c would decide by themselves: a table by shape that
+/* How a product is computed where the rules of product_plan.c would decide by themselves: a table by shape that
    `nacre tune` fills. It is looked at when a step is planned, never when it runs, and every choice has the same
    bits. io/tuning.c reads and writes it. */
 #ifndef NACRE_BACKEND_CPU_TUNING_H
