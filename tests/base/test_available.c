@@ -1,4 +1,5 @@
 /* How much memory is left: of the machine, and below the limits of control groups. */
+#include "groups.h"
 #include "support.h"
 
 #include "base/available.h"
@@ -7,7 +8,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct group_case {
     const char *what;
@@ -66,25 +66,11 @@ static const group_case groups[] = {
      SIZE_MAX},
 };
 
-static void write_below(const char *root, const char *path, const char *text) {
-    char whole[4096];
-    snprintf(whole, sizeof whole, "%s/%s", root, path);
-    for (char *slash = whole + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
-        *slash = '\0';
-        mkdir(whole, 0700);
-        *slash = '/';
-    }
-    support_write(whole, text, strlen(text));
-}
-
 static void a_groups_limit_leaves_what_it_does_not_use(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         const group_case *c = &groups[i];
-        const char *root = support_folder();
-        for (size_t k = 0; k + 1 < 12 && c->files[k]; k += 2)
-            write_below(root, c->files[k], c->files[k + 1]);
-        write_below(root, "membership", c->membership);
+        const char *root = write_groups(c->membership, c->files, 6);
         size_t left = nacre_cgroup_memory(support_path(root, "membership"), root);
         if (left != c->left) fail_msg("%s: %zu, expected %zu", c->what, left, c->left);
     }

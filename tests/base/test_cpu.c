@@ -1,6 +1,7 @@
 /* Kernel levels, usable CPUs, control groups, floating-point mode, cancellation. */
 #define _DEFAULT_SOURCE
 
+#include "groups.h"
 #include "support.h"
 
 #include "base/cancel.h"
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -151,25 +151,11 @@ static const group_case groups[] = {
     {"an empty file", "", {NULL}, 0},
 };
 
-static void write_below(const char *root, const char *path, const char *text) {
-    char whole[4096];
-    snprintf(whole, sizeof whole, "%s/%s", root, path);
-    for (char *slash = whole + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
-        *slash = '\0';
-        mkdir(whole, 0700);
-        *slash = '/';
-    }
-    support_write(whole, text, strlen(text));
-}
-
 static void a_containers_cpu_limit_is_respected(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         const group_case *c = &groups[i];
-        const char *root = support_folder();
-        for (size_t k = 0; k + 1 < 8 && c->files[k]; k += 2)
-            write_below(root, c->files[k], c->files[k + 1]);
-        write_below(root, "membership", c->membership);
+        const char *root = write_groups(c->membership, c->files, 4);
         int cpus = nacre_cgroup_cpus(support_path(root, "membership"), root);
         if (cpus != c->cpus) fail_msg("%s: %d, expected %d", c->what, cpus, c->cpus);
     }
