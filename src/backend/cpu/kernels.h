@@ -55,8 +55,9 @@ typedef struct nacre_gemm_kernels {
     float (*dot)(int64_t depth, const float *a, int64_t a_k, const float *b, int64_t b_k);
 } nacre_gemm_kernels;
 
-/* A panel out[depth][columns], zeros from `width` on, of X[k, j] = x[k * x_k + j * x_j]. */
 typedef struct nacre_pack_kernels {
+    /* A panel out[depth][columns] of X[k, j] = x[k * x_k + j * x_j], j < width. The columns from `width` on are written
+       too, with zeros or the last column again: a sum over them may be computed, but must not be used. */
     void (*panel)(int64_t depth, int width, int columns, const float *x, int64_t x_k, int64_t x_j,
                   float *out);
     /* Few rows of A against X[k, j] = x[k + j * x_j], which is transposed in registers and not stored:
