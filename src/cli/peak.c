@@ -14,67 +14,77 @@
 #endif
 
 /* Independent chains hide the latency of one operation: 2 units x 4 cycles are 8, 12 leave room. Written
-   out, since a chain must live in a register whatever the optimisation level. */
-enum { CHAINS = 12, ROUNDS = 20000 };
-#define EACH_CHAIN(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+   out, since a chain must live in a register whatever the optimisation level. Reading needs fewer. */
+enum { CHAINS = 12, READ_CHAINS = 8, ROUNDS = 20000 };
+#define EACH_CHAIN(DO, v)                                                                          \
+    DO(v, 0)                                                                                       \
+    DO(v, 1)                                                                                       \
+    DO(v, 2) DO(v, 3) DO(v, 4) DO(v, 5) DO(v, 6) DO(v, 7) DO(v, 8) DO(v, 9) DO(v, 10) DO(v, 11)
+#define EACH_READ(DO, v) DO(v, 0) DO(v, 1) DO(v, 2) DO(v, 3) DO(v, 4) DO(v, 5) DO(v, 6) DO(v, 7)
+
+/* Passes over memory take a multiple of this many floats. */
+enum { STREAM_STEP = 16 * READ_CHAINS };
 
 /* Keeps a result that nobody reads. */
 static volatile float sink;
 
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static float run_avx512(void) {
-    __m512 a[CHAINS], x = _mm512_set1_ps(0.999999F), y = _mm512_set1_ps(1e-6F);
-    __m512 sum = _mm512_set1_ps(0);
-#define START(i) a[i] = _mm512_set1_ps((float)(i));
-#define STEP(i) a[i] = _mm512_fmadd_ps(a[i], x, y);
-#define SUM(i) sum = _mm512_add_ps(sum, a[i]);
-    EACH_CHAIN(START)
-    for (int round = 0; round < ROUNDS; round++) {
-        EACH_CHAIN(STEP)
-    }
-    EACH_CHAIN(SUM)
-#undef START
-#undef STEP
-#undef SUM
-    return _mm512_cvtss_f32(sum);
-}
+/* ---- whole vectors ---- */
 
-__attribute__((target("avx2,fma"))) static float run_avx2(void) {
-    __m256 a[CHAINS], x = _mm256_set1_ps(0.999999F), y = _mm256_set1_ps(1e-6F);
-    __m256 sum = _mm256_set1_ps(0);
-#define START(i) a[i] = _mm256_set1_ps((float)(i));
-#define STEP(i) a[i] = _mm256_fmadd_ps(a[i], x, y);
-#define SUM(i) sum = _mm256_add_ps(sum, a[i]);
-    EACH_CHAIN(START)
-    for (int round = 0; round < ROUNDS; round++) {
-        EACH_CHAIN(STEP)
+/* The loops of a level; v is what the names of its vectors' intrinsics begin with. Text and not one function, since
+   the target is an attribute of functions.
+   run: fused multiply-adds without memory. stream: x = 0.5 x, each byte is read and written once. read: a sum in
+   chains, where the loads, not the additions, are what takes time. */
+#define START(v, i) a[i] = v##_set1_ps((float)(i));
+#define STEP(v, i) a[i] = v##_fmadd_ps(a[i], x, y);
+#define CLEAR(v, i) a[i] = v##_set1_ps(0);
+#define TAKE(v, i) a[i] = v##_add_ps(a[i], v##_loadu_ps(x + at + LANES * (i)));
+#define SUM(v, i) sum = v##_add_ps(sum, a[i]);
+#define LOOPS(level, attributes, vector, v)                                                        \
+    attributes static float run_##level(void) {                                                    \
+        vector a[CHAINS], x = v##_set1_ps(0.999999F), y = v##_set1_ps(1e-6F);                      \
+        vector sum = v##_set1_ps(0);                                                               \
+        EACH_CHAIN(START, v)                                                                       \
+        for (int round = 0; round < ROUNDS; round++) {                                             \
+            EACH_CHAIN(STEP, v)                                                                    \
+        }                                                                                          \
+        EACH_CHAIN(SUM, v)                                                                         \
+        return v##_cvtss_f32(sum);                                                                 \
+    }                                                                                              \
+    attributes static void stream_##level(float *x, size_t count) {                                \
+        enum { LANES = sizeof(vector) / sizeof(float) };                                           \
+        vector half = v##_set1_ps(0.5F);                                                           \
+        for (size_t i = 0; i < count; i += LANES) {                                                \
+            v##_storeu_ps(x + i, v##_mul_ps(v##_loadu_ps(x + i), half));                           \
+        }                                                                                          \
+    }                                                                                              \
+    attributes static float read_##level(const float *x, size_t count) {                           \
+        enum { LANES = sizeof(vector) / sizeof(float) };                                           \
+        vector a[READ_CHAINS], sum = v##_set1_ps(0);                                               \
+        EACH_READ(CLEAR, v)                                                                        \
+        for (size_t at = 0; at < count; at += LANES * READ_CHAINS) {                               \
+            EACH_READ(TAKE, v)                                                                     \
+        }                                                                                          \
+        EACH_READ(SUM, v)                                                                          \
+        return v##_cvtss_f32(sum);                                                                 \
     }
-    EACH_CHAIN(SUM)
-#undef START
-#undef STEP
-#undef SUM
-    return _mm256_cvtss_f32(sum);
-}
+
+#if defined(__x86_64__)
+LOOPS(avx512, __attribute__((target("avx512f"))), __m512, _mm512)
+LOOPS(avx2, __attribute__((target("avx2,fma"))), __m256, _mm256)
 #elif defined(__aarch64__)
-static float run_neon(void) {
-    float32x4_t a[CHAINS], x = vdupq_n_f32(0.999999F), y = vdupq_n_f32(1e-6F);
-    float32x4_t sum = vdupq_n_f32(0);
-#define START(i) a[i] = vdupq_n_f32((float)(i));
-#define STEP(i) a[i] = vfmaq_f32(y, a[i], x);
-#define SUM(i) sum = vaddq_f32(sum, a[i]);
-    EACH_CHAIN(START)
-    for (int round = 0; round < ROUNDS; round++) {
-        EACH_CHAIN(STEP)
-    }
-    EACH_CHAIN(SUM)
-#undef START
-#undef STEP
-#undef SUM
-    return vgetq_lane_f32(sum, 0);
-}
+#define neon_set1_ps vdupq_n_f32
+#define neon_loadu_ps vld1q_f32
+#define neon_storeu_ps vst1q_f32
+#define neon_add_ps vaddq_f32
+#define neon_mul_ps vmulq_f32
+#define neon_fmadd_ps(a, x, y) vfmaq_f32(y, a, x)
+#define neon_cvtss_f32(a) vgetq_lane_f32(a, 0)
+LOOPS(neon, , float32x4_t, neon)
 #endif
 
-/* What the compiler makes of plain C: four lanes, multiply and add apart. */
+/* ---- plain C ---- */
+
+/* Four lanes, multiply and add apart. */
 static float run_portable(void) {
     enum { LANES = 4 };
     float a[CHAINS][LANES];
@@ -95,89 +105,11 @@ static float run_portable(void) {
     return sum;
 }
 
-/* x = 0.5 x over whole vectors: each byte is read and written once. */
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static void stream_avx512(float *x, size_t count) {
-    __m512 half = _mm512_set1_ps(0.5F);
-    for (size_t i = 0; i < count; i += 16) {
-        _mm512_storeu_ps(x + i, _mm512_mul_ps(_mm512_loadu_ps(x + i), half));
-    }
-}
-
-__attribute__((target("avx2"))) static void stream_avx2(float *x, size_t count) {
-    __m256 half = _mm256_set1_ps(0.5F);
-    for (size_t i = 0; i < count; i += 8) {
-        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), half));
-    }
-}
-#elif defined(__aarch64__)
-static void stream_neon(float *x, size_t count) {
-    for (size_t i = 0; i < count; i += 4) {
-        vst1q_f32(x + i, vmulq_n_f32(vld1q_f32(x + i), 0.5F));
-    }
-}
-#endif
-
 static void stream_portable(float *x, size_t count) {
     for (size_t i = 0; i < count; i++) {
         x[i] *= 0.5F;
     }
 }
-
-/* Sums whole vectors in chains, as `run` does: the loads, not the additions, are what takes time. The count is a
-   multiple of STREAM_STEP floats. */
-enum { READ_CHAINS = 8, STREAM_STEP = 16 * READ_CHAINS };
-#define EACH_READ(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static float read_avx512(const float *x, size_t count) {
-    __m512 a[READ_CHAINS], sum = _mm512_setzero_ps();
-#define START(i) a[i] = _mm512_setzero_ps();
-#define STEP(i) a[i] = _mm512_add_ps(a[i], _mm512_loadu_ps(x + at + 16 * (i)));
-#define SUM(i) sum = _mm512_add_ps(sum, a[i]);
-    EACH_READ(START)
-    for (size_t at = 0; at < count; at += 16 * READ_CHAINS) {
-        EACH_READ(STEP)
-    }
-    EACH_READ(SUM)
-#undef START
-#undef STEP
-#undef SUM
-    return _mm512_cvtss_f32(sum);
-}
-
-__attribute__((target("avx2"))) static float read_avx2(const float *x, size_t count) {
-    __m256 a[READ_CHAINS], sum = _mm256_setzero_ps();
-#define START(i) a[i] = _mm256_setzero_ps();
-#define STEP(i) a[i] = _mm256_add_ps(a[i], _mm256_loadu_ps(x + at + 8 * (i)));
-#define SUM(i) sum = _mm256_add_ps(sum, a[i]);
-    EACH_READ(START)
-    for (size_t at = 0; at < count; at += 8 * READ_CHAINS) {
-        EACH_READ(STEP)
-    }
-    EACH_READ(SUM)
-#undef START
-#undef STEP
-#undef SUM
-    return _mm256_cvtss_f32(sum);
-}
-#elif defined(__aarch64__)
-static float read_neon(const float *x, size_t count) {
-    float32x4_t a[READ_CHAINS], sum = vdupq_n_f32(0);
-#define START(i) a[i] = vdupq_n_f32(0);
-#define STEP(i) a[i] = vaddq_f32(a[i], vld1q_f32(x + at + 4 * (i)));
-#define SUM(i) sum = vaddq_f32(sum, a[i]);
-    EACH_READ(START)
-    for (size_t at = 0; at < count; at += 4 * READ_CHAINS) {
-        EACH_READ(STEP)
-    }
-    EACH_READ(SUM)
-#undef START
-#undef STEP
-#undef SUM
-    return vgetq_lane_f32(sum, 0);
-}
-#endif
 
 /* Independent sums side by side, which a compiler may lay into vectors without reordering any. */
 static float read_portable(const float *x, size_t count) {
@@ -193,6 +125,8 @@ static float read_portable(const float *x, size_t count) {
     }
     return sum;
 }
+
+/* ---- what is used ---- */
 
 typedef struct level {
     float (*run)(void);
