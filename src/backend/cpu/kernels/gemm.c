@@ -155,19 +155,7 @@ INLINE void thin_rows(const int rows, int64_t columns, int64_t depth, const floa
 
 static void thin(int rows, int64_t columns, int64_t depth, const float *a, int64_t a_row,
                  const float *b, float *c, int64_t c_row) {
-    switch (rows) {
-    case 1:
-        thin_rows(1, columns, depth, a, a_row, b, c, c_row);
-        break;
-    case 2:
-        thin_rows(2, columns, depth, a, a_row, b, c, c_row);
-        break;
-    case 3:
-        thin_rows(3, columns, depth, a, a_row, b, c, c_row);
-        break;
-    default:
-        thin_rows(4, columns, depth, a, a_row, b, c, c_row);
-    }
+    CALL_FOR_ROWS(rows, thin_rows, columns, depth, a, a_row, b, c, c_row)
 }
 
 /* ---- what is done to a finished tile ---- */

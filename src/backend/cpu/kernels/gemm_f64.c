@@ -1,6 +1,7 @@
 /* f64 products: the chunks and chains of the f32 ones, one small tile, any strides. */
 #include "backend/cpu/kernels.h"
 #include "simd.h"
+#include "tile.h"
 
 #if NACRE_LEVEL_AVX512
 #define LANES_F64 8
@@ -59,20 +60,7 @@ INLINE void tile_rows(const int rows, int width, int64_t depth, const double *a,
 
 static void tile(int count, int width, int64_t depth, const double *a, int64_t a_row, int64_t a_k,
                  const double *b, int64_t b_k, int64_t b_column, double *c, int64_t c_row) {
-    switch (count) {
-    case 1:
-        tile_rows(1, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row);
-        break;
-    case 2:
-        tile_rows(2, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row);
-        break;
-    case 3:
-        tile_rows(3, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row);
-        break;
-    default:
-        tile_rows(4, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row);
-        break;
-    }
+    CALL_FOR_ROWS(count, tile_rows, width, depth, a, a_row, a_k, b, b_k, b_column, c, c_row)
 }
 
 const nacre_gemm_f64_kernels NACRE_AT_LEVEL(nacre_gemm_f64_kernels) = {

@@ -1,5 +1,6 @@
 /* Panels: B in the order in which tiles read it, and products too thin to be worth a panel. */
 #include "backend/cpu/kernels.h"
+#include "tile.h"
 #include "transpose.h"
 
 static void panel_of_rows(int64_t depth, int width, int columns, const float *x, int64_t x_k,
@@ -142,19 +143,7 @@ static void thin(int rows, int64_t columns, int64_t depth, const float *a, int64
     for (int64_t j = 0; j < columns; j += step) {
         const int64_t width = columns - j < step ? columns - j : step;
         const float *from = x + j * x_j;
-        switch (rows) {
-        case 1:
-            thin_columns(1, width, depth, a, a_row, from, x_j, c + j, c_row);
-            break;
-        case 2:
-            thin_columns(2, width, depth, a, a_row, from, x_j, c + j, c_row);
-            break;
-        case 3:
-            thin_columns(3, width, depth, a, a_row, from, x_j, c + j, c_row);
-            break;
-        default:
-            thin_columns(4, width, depth, a, a_row, from, x_j, c + j, c_row);
-        }
+        CALL_FOR_ROWS(rows, thin_columns, width, depth, a, a_row, from, x_j, c + j, c_row)
     }
 }
 

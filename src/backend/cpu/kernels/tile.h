@@ -1,4 +1,4 @@
-/* Rows of the register tiles of products, and the switch that jumps to the code of each number of them. */
+/* Rows of the register tiles of products, and the switches that jump to the code of each number of them. */
 #ifndef NACRE_BACKEND_CPU_KERNELS_TILE_H
 #define NACRE_BACKEND_CPU_KERNELS_TILE_H
 
@@ -32,5 +32,22 @@
 #else
 #define TILE_CASES(ONE, vecs, adjacent) TILE_CASES_TO_6(ONE, vecs, adjacent)
 #endif
+
+/* call(rows, ...) for rows = 1 .. 4, a constant in each call. */
+#define CALL_FOR_ROWS(rows, call, ...)                                                             \
+    switch (rows) {                                                                                \
+    case 1:                                                                                        \
+        call(1, __VA_ARGS__);                                                                      \
+        break;                                                                                     \
+    case 2:                                                                                        \
+        call(2, __VA_ARGS__);                                                                      \
+        break;                                                                                     \
+    case 3:                                                                                        \
+        call(3, __VA_ARGS__);                                                                      \
+        break;                                                                                     \
+    default:                                                                                       \
+        call(4, __VA_ARGS__);                                                                      \
+        break;                                                                                     \
+    }
 
 #endif
