@@ -1,251 +1,12 @@
-/* Fusing: chains of element-wise f32 steps become one group, and a group that begins with a product's
+/* Fusing: chains of element-wise f32 steps become one step with a program, and a chain that begins with a product's
    result becomes the product's epilogue. Each op still rounds to f32, so fusing changes no bits. */
-#include "plan/plan.h"
+#include "plan/groups.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* A group under construction; it runs where its last member stood, or, since a product's further results may be read before
-   that, where such a product stood. */
-typedef struct group {
-    int position;
-    bool early; /* runs where its product stood */
-    int members[NACRE_PROGRAM_CODES], count;
-    int inputs[NACRE_PROGRAM_INPUTS], input_count; /* value ids from outside, the product's apart */
-    int product;                                   /* step; -1: none */
-} group;
-
-typedef struct fusion {
-    nacre_plan *plan;
-    group *groups;
-    int group_count;
-    int *group_of;      /* step -> group, -1: none */
-    int *maker;         /* value -> step, -1: leaf */
-    bool *read_outside; /* value (base) -> some step outside its group reads it */
-    int *folded;        /* step -> the group that it became the product of, -1: none */
-} fusion;
-
-static bool same_shape(const nacre_plan *plan, int a, int b) {
-    return nacre_shape_equal(&plan->values[a].shape, &plan->values[b].shape);
-}
-
-static bool can_fuse(const nacre_plan *plan, const plan_step *step) {
-    const nacre_op *op = step->op;
-    if (!(op->flags & NACRE_OP_ELEMENTWISE) || step->outputs != 1 || step->inputs > 3 ||
-        !plan->backend->fuses(op) || plan->values[step->out[0]].dtype != NACRE_F32) {
-        return false;
-    }
-    for (int i = 0; i < step->inputs; i++) {
-        if (step->in[i] < 0 || plan->values[step->in[i]].dtype != NACRE_F32) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int product_of(const fusion *f, const group *g) {
-    return g->product < 0 ? -1 : f->plan->steps[g->product].out[0];
-}
-
-/* The group that `step` may join through input `id`: the one that makes it, not read from outside yet. */
-static int group_through(const fusion *f, const plan_step *step, int id) {
-    int maker = f->maker[f->plan->values[id].base];
-    int at = maker < 0 ? -1 : f->group_of[maker];
-    if (at < 0 || !same_shape(f->plan, id, step->out[0])) {
-        return -1;
-    }
-    const group *g = &f->groups[at];
-    if (g->product >= 0 && f->read_outside[product_of(f, g)]) {
-        return -1;
-    }
-    for (int i = 0; i < g->count; i++) {
-        if (f->read_outside[f->plan->steps[g->members[i]].out[0]]) {
-            return -1;
-        }
-    }
-    return at;
-}
-
-static bool is_made_in(const fusion *f, const group *g, int id) {
-    int maker = f->maker[id];
-    return maker >= 0 && f->group_of[maker] == (int)(g - f->groups);
-}
-
-static bool reads_through_view(const fusion *f, const plan_step *step, int base) {
-    for (int i = 0; i < step->inputs; i++) {
-        if (f->plan->values[step->in[i]].base == base && step->in[i] != base) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Every input that lies in the group must be read as it is, not through a view. */
-static bool reads_plainly(const fusion *f, const group *g, const plan_step *step) {
-    for (int i = 0; i < step->inputs; i++) {
-        int base = f->plan->values[step->in[i]].base;
-        bool inside = base == product_of(f, g) || is_made_in(f, g, base);
-        if (inside && reads_through_view(f, step, base)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool has_input(const group *g, int id) {
-    for (int i = 0; i < g->input_count; i++) {
-        if (g->inputs[i] == id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Adds the step's outside inputs; false: too many, and the group is as before. */
-static bool take_inputs(const fusion *f, group *g, const plan_step *step) {
-    int before = g->input_count;
-    for (int i = 0; i < step->inputs; i++) {
-        int id = step->in[i];
-        if (is_made_in(f, g, id) || has_input(g, id) || id == product_of(f, g)) {
-            continue;
-        }
-        /* A product's own operands (three at most) and register 0 take places too. */
-        if (g->input_count == NACRE_PROGRAM_INPUTS - 4) {
-            g->input_count = before;
-            return false;
-        }
-        g->inputs[g->input_count++] = id;
-    }
-    return true;
-}
-
-/* `last`: the step before it in the epilogue; the maker itself, if there is none. */
-static nacre_epilogue_member member_of(const nacre_plan *plan, const plan_step *maker,
-                                       const plan_step *last, const plan_step *step, int position) {
-    nacre_epilogue_member member = {
-        .op = step->op, .position = position, .last = position > 0 ? last->op : NULL};
-    for (int i = 0; i < 2 && i < maker->inputs; i++)
-        if (maker->in[i] >= 0) member.inputs[i] = &plan->values[maker->in[i]].shape;
-    for (int i = 0; i < step->inputs; i++) {
-        if (same_shape(plan, step->in[i], maker->out[0])) member.whole |= NACRE_READS_IN(i);
-        if (step->in[i] == last->out[0]) member.result |= NACRE_READS_IN(i);
-        if (position == 0 && step->in[i] == maker->in[0]) member.first |= NACRE_READS_IN(i);
-    }
-    return member;
-}
-
-/* The step as number `position` of the group's members, behind `maker`. */
-static bool takes(const nacre_plan *plan, const group *g, const plan_step *maker,
-                  const plan_step *step, int position) {
-    const plan_step *last = position > 0 ? &plan->steps[g->members[position - 1]] : maker;
-    const nacre_epilogue_member member = member_of(plan, maker, last, step, position);
-    return plan->backend->takes_epilogue(maker->op, &member);
-}
-
-/* Where the step runs that makes the value; -1: a leaf, there from the start. */
-static int made_at(const fusion *f, int id) {
-    int maker = f->maker[f->plan->values[id].base];
-    if (maker < 0) return -1;
-    int at = f->folded[maker] >= 0 ? f->folded[maker] : f->group_of[maker];
-    return at < 0 ? maker : f->groups[at].position;
-}
-
-/* Are the values, but for `except`, there before step `position`? */
-static bool made_before(const fusion *f, const int *ids, int count, int except, int position) {
-    for (int i = 0; i < count; i++)
-        if (ids[i] != except && made_at(f, ids[i]) >= position) return false;
-    return true;
-}
-
-/* A product whose result only this step reads, and reads as it is, runs with the group. */
-static void fold_product(fusion *f, group *g, const plan_step *step) {
-    nacre_plan *plan = f->plan;
-    for (int i = 0; g->product < 0 && i < step->inputs; i++) {
-        int id = step->in[i], maker = f->maker[id];
-        if (maker < 0 || f->group_of[maker] >= 0 || f->folded[maker] >= 0 || f->read_outside[id] ||
-            !takes(plan, g, &plan->steps[maker], step, g->count - 1) ||
-            !same_shape(plan, id, step->out[0]) || reads_through_view(f, step, id)) {
-            continue;
-        }
-        bool early = plan->steps[maker].outputs > 1;
-        if (early && !made_before(f, g->inputs, g->input_count, id, maker)) continue;
-        g->product = maker;
-        g->early = early;
-        if (early) g->position = maker;
-        f->folded[maker] = (int)(g - f->groups);
-        for (int k = 0; k < g->input_count; k++) {
-            if (g->inputs[k] == id) {
-                g->inputs[k] = g->inputs[--g->input_count];
-                break;
-            }
-        }
-    }
-}
-
-static bool fits_epilogue(const fusion *f, const group *g, const plan_step *step) {
-    const nacre_plan *plan = f->plan;
-    if (g->product < 0) return true;
-    for (int i = 0; g->early && i < step->inputs; i++) {
-        bool inside = step->in[i] == product_of(f, g) || is_made_in(f, g, step->in[i]);
-        if (!inside && made_at(f, step->in[i]) >= g->position) return false;
-    }
-    return takes(plan, g, &plan->steps[g->product], step, g->count);
-}
-
-static void join(fusion *f, int at, int index) {
-    group *g = &f->groups[at];
-    f->group_of[index] = at;
-    g->members[g->count++] = index;
-    if (!g->early) g->position = index;
-}
-
-static void note_readers(fusion *f, int index) {
-    const plan_step *step = &f->plan->steps[index];
-    for (int i = 0; i < step->inputs; i++) {
-        if (step->in[i] < 0) {
-            continue;
-        }
-        int base = f->plan->values[step->in[i]].base, maker = f->maker[base];
-        bool inside = maker >= 0 && f->group_of[index] >= 0 &&
-                      (f->group_of[maker] == f->group_of[index] ||
-                       f->groups[f->group_of[index]].product == maker);
-        f->read_outside[base] |= !inside;
-    }
-}
-
-static void place_step(fusion *f, int index) {
-    const plan_step *step = &f->plan->steps[index];
-    f->maker[step->out[0]] = index;
-    if (!can_fuse(f->plan, step)) {
-        return;
-    }
-    int best = -1;
-    for (int i = 0; i < step->inputs; i++) {
-        int at = group_through(f, step, step->in[i]);
-        if (at >= 0 && (best < 0 || f->groups[at].position > f->groups[best].position)) {
-            best = at;
-        }
-    }
-    if (best >= 0) {
-        group *g = &f->groups[best];
-        if (g->count == NACRE_PROGRAM_CODES || !fits_epilogue(f, g, step) ||
-            !reads_plainly(f, g, step) || !take_inputs(f, g, step)) {
-            best = -1;
-        }
-    }
-    if (best < 0) {
-        best = f->group_count++;
-        f->groups[best] = (group){.product = -1};
-        take_inputs(f, &f->groups[best], step);
-    }
-    join(f, best, index);
-    fold_product(f, &f->groups[best], step);
-}
-
-/* ---- from groups to steps ---- */
-
-static int register_of(const fusion *f, const group *g, int first_code, int id) {
-    if (id == product_of(f, g)) {
+static int register_of(const plan_groups *f, const plan_group *g, int first_code, int id) {
+    if (id == nacre_group_product(f, g)) {
         return 0;
     }
     for (int i = 0; i < g->count; i++) {
@@ -261,7 +22,7 @@ static int register_of(const fusion *f, const group *g, int first_code, int id) 
     return -1;
 }
 
-static bool is_stored(const fusion *f, int id) {
+static bool is_stored(const plan_groups *f, int id) {
     return f->read_outside[id] || f->plan->values[id].place == PLACE_ROOT;
 }
 
@@ -291,7 +52,7 @@ static void label_group(nacre_plan *plan, plan_step *step, const nacre_op *produ
 
 /* Too many stored results: only of groups that many others read, or whose product cannot store them; they run as single
    steps. */
-static bool fits(const fusion *f, const group *g) {
+static bool fits(const plan_groups *f, const plan_group *g) {
     const plan_step *product = g->product < 0 ? NULL : &f->plan->steps[g->product];
     int stored = product && is_stored(f, product->out[0]);
     for (int i = 0; i < g->count; i++) {
@@ -301,7 +62,7 @@ static bool fits(const fusion *f, const group *g) {
     return stored + (product ? product->outputs - 1 : 0) <= NACRE_PROGRAM_OUTPUTS;
 }
 
-static bool emit_group(fusion *f, const group *g, plan_step *out) {
+static bool emit_group(plan_groups *f, const plan_group *g, plan_step *out) {
     nacre_plan *plan = f->plan;
     nacre_program *program = nacre_plan_alloc(plan, 1, sizeof *program);
     if (!program) {
@@ -324,8 +85,8 @@ static bool emit_group(fusion *f, const group *g, plan_step *out) {
     program->inputs = g->input_count + folded;
     program->codes = g->count;
     bool ok = true;
-    if (folded && is_stored(f, product_of(f, g))) {
-        ok = add_result(out, product_of(f, g), 0);
+    if (folded && is_stored(f, nacre_group_product(f, g))) {
+        ok = add_result(out, nacre_group_product(f, g), 0);
     }
     for (int i = 0; ok && i < g->count; i++) {
         const plan_step *member = &plan->steps[g->members[i]];
@@ -348,7 +109,7 @@ static bool emit_group(fusion *f, const group *g, plan_step *out) {
 }
 
 /* The members one by one, each a group of its own, where they stood. */
-static void dissolve(fusion *f, group *g) {
+static void dissolve(plan_groups *f, plan_group *g) {
     for (int i = 0; i < g->count; i++) {
         f->group_of[g->members[i]] = -1;
     }
@@ -358,7 +119,7 @@ static void dissolve(fusion *f, group *g) {
     g->count = 0;
 }
 
-static bool emit(fusion *f) {
+static bool emit(plan_groups *f) {
     nacre_plan *plan = f->plan;
     plan_step *steps = nacre_plan_alloc(plan, (size_t)plan->step_capacity, sizeof *steps);
     if (!steps) {
@@ -388,25 +149,6 @@ static bool emit(fusion *f) {
 }
 
 bool nacre_plan_fuse(nacre_plan *plan) {
-    size_t steps = (size_t)plan->step_count + 1, values = (size_t)plan->value_count + 1;
-    fusion f = {.plan = plan,
-                .groups = nacre_plan_alloc(plan, steps, sizeof *f.groups),
-                .group_of = nacre_plan_alloc(plan, steps, sizeof *f.group_of),
-                .maker = nacre_plan_alloc(plan, values, sizeof *f.maker),
-                .read_outside = nacre_plan_alloc(plan, values, sizeof *f.read_outside),
-                .folded = nacre_plan_alloc(plan, steps, sizeof *f.folded)};
-    if (!f.groups || !f.group_of || !f.maker || !f.read_outside || !f.folded) {
-        return false;
-    }
-    memset(f.group_of, -1, steps * sizeof *f.group_of);
-    memset(f.folded, -1, steps * sizeof *f.folded);
-    memset(f.maker, -1, values * sizeof *f.maker);
-    for (int i = 0; i < plan->step_count; i++) {
-        place_step(&f, i);
-        for (int k = 1; k < plan->steps[i].outputs; k++) {
-            f.maker[plan->steps[i].out[k]] = i;
-        }
-        note_readers(&f, i);
-    }
-    return emit(&f);
+    plan_groups f;
+    return nacre_plan_find_groups(&f, plan) && emit(&f);
 }

@@ -159,7 +159,7 @@ int nacre_work_id(const nacre_work *work, const nacre_value *value);
 /* key.c */
 bool nacre_work_key(nacre_work *work, const nacre_thread *thread);
 
-/* lower.c, fuse.c, lanes.c, prepare.c, layout.c, verify.c: the passes, in this order. false: error set. */
+/* lower.c, fuse.c (groups.c), lanes.c, prepare.c, layout.c, verify.c: the passes, in this order. false: error set. */
 nacre_plan *nacre_plan_make(const nacre_work *work, const nacre_thread *thread);
 bool nacre_plan_lower(nacre_plan *plan, const nacre_work *work);
 bool nacre_plan_fuse(nacre_plan *plan);
