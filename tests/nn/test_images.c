@@ -1,28 +1,10 @@
 /* Conv2d, pools, BatchNorm2d and Residual: what they compute, keep and refuse. */
+#include "layers.h"
 #include "support.h"
 
 #include <math.h>
 #include <nacre/nacre.h>
 #include <string.h>
-
-static void set(nacre_tensor *t, const float *data, size_t count) {
-    assert_int_equal(nacre_copy_from(t, data, count * sizeof *data), NACRE_OK);
-}
-
-/* In f32, to 6 digits. */
-static void assert_values(nacre_tensor *t, const float *wanted, size_t count) {
-    if (nacre_is_error(t)) {
-        fail_msg("%s", nacre_tensor_message(t));
-    }
-    assert_int_equal(nacre_numel(t), count);
-    const float *x = nacre_data(t);
-    assert_non_null(x);
-    for (size_t i = 0; i < count; i++) {
-        if (fabsf(x[i] - wanted[i]) > 1e-6f * (1 + fabsf(wanted[i]))) {
-            fail_msg("element %zu is %g, not %g", i, (double)x[i], (double)wanted[i]);
-        }
-    }
-}
 
 static void assert_shape(nacre_tensor *t, nacre_shape wanted) {
     if (nacre_is_error(t)) {
@@ -268,44 +250,38 @@ static void the_table_knows_their_costs(void **state) {
 
 /* ---- misuse ---- */
 
-static void check_refused(nacre_module *module, const char *message) {
-    assert_int_equal(nacre_module_status(module), NACRE_INVALID_ARGUMENT);
-    assert_string_equal(nacre_module_message(module), message);
-    nacre_module_free(module);
-}
-
 static void options_without_a_meaning_are_refused(void **state) {
     (void)state;
-    check_refused(nacre_conv2d(0, 2, {3, 3}),
-                  "conv2d: in is 0, out is 2, the kernel 3x3: all must be at least 1");
-    check_refused(nacre_conv2d(1, 2, {3}),
-                  "conv2d: in is 1, out is 2, the kernel 3x0: all must be at least 1");
-    check_refused(nacre_conv2d(4, 6, {3, 3}, .groups = 4),
-                  "conv2d: 4 groups for in 4 and out 6: both must be multiples of groups");
-    check_refused(nacre_conv2d(4, 6, {3, 3}, .groups = -1),
-                  "conv2d: -1 groups for in 4 and out 6: both must be multiples of groups");
-    check_refused(nacre_conv2d(4, 6, {3, 3}, .padding = {0, -1}),
-                  "conv2d: kernel, stride, padding and dilation must be 0 to 2147483647");
-    check_refused(nacre_conv2d(4, 6, {3, 3}, .stride = {INT64_MAX, 1}),
-                  "conv2d: kernel, stride, padding and dilation must be 0 to 2147483647");
-    check_refused(nacre_max_pool2d({2, 2}, .padding = {2, 0}),
-                  "max_pool2d: kernel 2x2, stride 2x2, padding 2x0: the first two must be 1 to "
-                  "2147483647, padding 0 to half the kernel");
-    check_refused(nacre_avg_pool2d({0, 2}),
-                  "avg_pool2d: kernel 0x2, stride 0x2, padding 0x0: the first two must be 1 to "
-                  "2147483647, padding 0 to half the kernel");
-    check_refused(nacre_batch_norm2d(0),
-                  "batch_norm2d: 0 channels, epsilon 1e-05, momentum 0.1: it needs a channel, a "
-                  "positive epsilon and a momentum above 0 and at most 1");
-    check_refused(nacre_batch_norm2d(2, .momentum = 1.5),
-                  "batch_norm2d: 2 channels, epsilon 1e-05, momentum 1.5: it needs a channel, a "
-                  "positive epsilon and a momentum above 0 and at most 1");
-    check_refused(nacre_batch_norm2d(2, .epsilon = -1),
-                  "batch_norm2d: 2 channels, epsilon -1, momentum 0.1: it needs a channel, a "
-                  "positive epsilon and a momentum above 0 and at most 1");
-    check_refused(nacre_conv2d_at(NULL), "conv2d: the options are NULL");
-    check_refused(nacre_max_pool2d_at(NULL), "max_pool2d: the options are NULL");
-    check_refused(nacre_batch_norm2d_at(NULL), "batch_norm2d: the options are NULL");
+    assert_refused(nacre_conv2d(0, 2, {3, 3}),
+                   "conv2d: in is 0, out is 2, the kernel 3x3: all must be at least 1");
+    assert_refused(nacre_conv2d(1, 2, {3}),
+                   "conv2d: in is 1, out is 2, the kernel 3x0: all must be at least 1");
+    assert_refused(nacre_conv2d(4, 6, {3, 3}, .groups = 4),
+                   "conv2d: 4 groups for in 4 and out 6: both must be multiples of groups");
+    assert_refused(nacre_conv2d(4, 6, {3, 3}, .groups = -1),
+                   "conv2d: -1 groups for in 4 and out 6: both must be multiples of groups");
+    assert_refused(nacre_conv2d(4, 6, {3, 3}, .padding = {0, -1}),
+                   "conv2d: kernel, stride, padding and dilation must be 0 to 2147483647");
+    assert_refused(nacre_conv2d(4, 6, {3, 3}, .stride = {INT64_MAX, 1}),
+                   "conv2d: kernel, stride, padding and dilation must be 0 to 2147483647");
+    assert_refused(nacre_max_pool2d({2, 2}, .padding = {2, 0}),
+                   "max_pool2d: kernel 2x2, stride 2x2, padding 2x0: the first two must be 1 to "
+                   "2147483647, padding 0 to half the kernel");
+    assert_refused(nacre_avg_pool2d({0, 2}),
+                   "avg_pool2d: kernel 0x2, stride 0x2, padding 0x0: the first two must be 1 to "
+                   "2147483647, padding 0 to half the kernel");
+    assert_refused(nacre_batch_norm2d(0),
+                   "batch_norm2d: 0 channels, epsilon 1e-05, momentum 0.1: it needs a channel, a "
+                   "positive epsilon and a momentum above 0 and at most 1");
+    assert_refused(nacre_batch_norm2d(2, .momentum = 1.5),
+                   "batch_norm2d: 2 channels, epsilon 1e-05, momentum 1.5: it needs a channel, a "
+                   "positive epsilon and a momentum above 0 and at most 1");
+    assert_refused(nacre_batch_norm2d(2, .epsilon = -1),
+                   "batch_norm2d: 2 channels, epsilon -1, momentum 0.1: it needs a channel, a "
+                   "positive epsilon and a momentum above 0 and at most 1");
+    assert_refused(nacre_conv2d_at(NULL), "conv2d: the options are NULL");
+    assert_refused(nacre_max_pool2d_at(NULL), "max_pool2d: the options are NULL");
+    assert_refused(nacre_batch_norm2d_at(NULL), "batch_norm2d: the options are NULL");
 }
 
 static void every_failing_allocation_is_reported(void **state) {

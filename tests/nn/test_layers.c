@@ -1,35 +1,19 @@
 /* What layers compute, and their hand-written backward against autograd. */
+#include "layers.h"
 #include "support.h"
 
 #include <math.h>
 #include <nacre/nacre.h>
-#include <string.h>
 
 static nacre_tensor *values(const float *data, nacre_shape shape) {
     return nacre_from_data(data, shape, .dtype = NACRE_F32);
 }
 
-static void set(nacre_module *module, size_t index, const float *data, size_t count) {
-    nacre_tensor *t = nacre_module_parameter_at(module, index);
-    assert_int_equal(nacre_copy_from(t, data, count * sizeof *data), NACRE_OK);
-}
-
-static void assert_values(nacre_tensor *t, const float *wanted, size_t count) {
-    assert_int_equal(nacre_numel(t), count);
-    const float *x = nacre_data(t);
-    assert_non_null(x);
-    for (size_t i = 0; i < count; i++) {
-        if (fabsf(x[i] - wanted[i]) > 1e-6f * (1 + fabsf(wanted[i]))) {
-            fail_msg("element %zu is %g, not %g", i, (double)x[i], (double)wanted[i]);
-        }
-    }
-}
-
 static void linear_multiplies_by_the_transposed_weight(void **state) {
     (void)state;
     nacre_module *layer = nacre_linear(3, 2);
-    set(layer, 0, (float[]){1, 2, 3, 4, 5, 6}, 6);
-    set(layer, 1, (float[]){10, 20}, 2);
+    set_parameter(layer, 0, (float[]){1, 2, 3, 4, 5, 6}, 6);
+    set_parameter(layer, 1, (float[]){10, 20}, 2);
     nacre_tensor *x = values((float[]){1, 0, -1, 2, 1, 0}, NACRE_SHAPE(2, 3));
     assert_values(nacre_module_forward(layer, x), (float[]){8, 18, 14, 33}, 4);
     nacre_tensor *one = values((float[]){1, 0, -1}, NACRE_SHAPE(3));
@@ -246,7 +230,7 @@ static void a_layer_without_backward_is_differentiated(void **state) {
 static void gradients_of_two_backward_calls_add_up(void **state) {
     (void)state;
     nacre_module *layer = nacre_linear(1, 1);
-    set(layer, 0, (float[]){2}, 1);
+    set_parameter(layer, 0, (float[]){2}, 1);
     nacre_tensor *x = nacre_full(NACRE_SHAPE(1, 1), 3), *dy = nacre_full(NACRE_SHAPE(1, 1), 1);
     nacre_tensor *y = nacre_module_forward(layer, x);
     nacre_module_backward(layer, x, y, dy);
