@@ -1,6 +1,7 @@
 /* Kernel levels, usable CPUs, control groups, floating-point mode, cancellation. */
 #define _DEFAULT_SOURCE
 
+#include "child.h"
 #include "groups.h"
 #include "support.h"
 
@@ -15,19 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* Runs `call` in a child that has not yet looked at the environment; its exit code. */
-static int in_child(int (*call)(void)) {
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) exit(call());
-    int status = -1;
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 static int lines;
 static char last_line[1024];

@@ -1,6 +1,7 @@
 /* The worker pool. */
 #define _DEFAULT_SOURCE
 
+#include "child.h"
 #include "emulated.h"
 #include "support.h"
 
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -250,17 +250,6 @@ static int parallel_works(void) {
     meeting m = {.wanted = nacre_threads()};
     nacre_parallel((size_t)m.wanted, meet, &m);
     return each_once(local, 100) && atomic_load(&m.met) == m.wanted ? 0 : 1;
-}
-
-/* Exit code of `call` in a child process. */
-static int in_child(int (*call)(void)) {
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) exit(call());
-    int status = -1;
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static void a_forked_child_has_a_pool_of_its_own(void **state) {

@@ -1,17 +1,15 @@
 /* Regions: address space that grows in place. */
 #define _DEFAULT_SOURCE
 
+#include "child.h"
 #include "emulated.h"
 #include "support.h"
 
 #include "base/memory.h"
 
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #if defined(__has_feature)
@@ -129,13 +127,7 @@ static int reserve_under_a_limit(void) {
 static void a_limited_address_space_gives_a_smaller_region(void **state) {
     (void)state;
     if (SANITIZED || is_emulated()) skip(); /* a sanitizer needs terabytes for itself */
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) exit(reserve_under_a_limit());
-    int status = -1;
-    waitpid(child, &status, 0);
-    assert_int_equal(status, 0);
+    assert_int_equal(in_child(reserve_under_a_limit), 0);
 }
 
 int main(void) {

@@ -1,6 +1,7 @@
 /* Status texts, the thread's last error, the abort policy. */
 #define _DEFAULT_SOURCE
 
+#include "child.h"
 #include "support.h"
 
 #include "base/error.h"
@@ -160,20 +161,16 @@ static void log_lines_go_to_the_programs_sink(void **state) {
     assert_int_equal(seen.count, 2);
 }
 
+static int log_is_heard(void) {
+    lines seen = {0};
+    nacre_set_log(collect, &seen);
+    nacre_log("one");
+    return seen.count == 1 ? 0 : 1;
+}
+
 static void a_forked_child_can_log(void **state) {
     (void)state;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        lines seen = {0};
-        nacre_set_log(collect, &seen);
-        nacre_log("one");
-        exit(seen.count == 1 ? 0 : 1);
-    }
-    int status = -1;
-    waitpid(child, &status, 0);
-    assert_int_equal(status, 0);
+    assert_int_equal(in_child(log_is_heard), 0);
 }
 
 int main(void) {
