@@ -1,20 +1,9 @@
 /* Assignment: a view is a value, old handles keep old values, and no wrong number is ever given. */
+#include "pairs.h"
 #include "support.h"
 
 #include <nacre/nacre.h>
 #include <string.h>
-
-static nacre_tensor *variable(float a, float b) {
-    float values[] = {a, b};
-    return nacre_from_data(values, NACRE_SHAPE(2));
-}
-
-static void assert_values(nacre_tensor *t, float a, float b) {
-    const float *data = nacre_data(t);
-    assert_non_null(data);
-    assert_float_equal(data[0], a, 0);
-    assert_float_equal(data[1], b, 0);
-}
 
 static void later_readers_see_the_new_value_and_earlier_ones_the_old(void **state) {
     (void)state;

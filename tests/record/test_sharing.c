@@ -1,20 +1,9 @@
 /* Values that several handles share, or outlive their inputs: no gradient strays, no memory is shared by two
    variables, and one value that cannot be had does not take others along. */
+#include "pairs.h"
 #include "support.h"
 
 #include <nacre/nacre.h>
-
-static nacre_tensor *variable(float a, float b) {
-    float values[] = {a, b};
-    return nacre_from_data(values, NACRE_SHAPE(2));
-}
-
-static void assert_values(nacre_tensor *t, float a, float b) {
-    const float *data = nacre_data(t);
-    assert_non_null(data);
-    assert_float_equal(data[0], a, 0);
-    assert_float_equal(data[1], b, 0);
-}
 
 static nacre_tensor *parameter(float a, float b) {
     return nacre_requires_grad(variable(a, b), true);
