@@ -86,9 +86,9 @@ def results_path(folder):
     """<date>-<cpu>.json, with a number where the day has one already: nothing is overwritten."""
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
     stem = f"{date}-{machine.slug(machine.cpu_model())}"
-    path, number = os.path.join(folder, f"{stem}.json"), 2
+    path, again = os.path.join(folder, f"{stem}.json"), 2
     while os.path.exists(path):
-        path, number = os.path.join(folder, f"{stem}-{number}.json"), number + 1
+        path, again = os.path.join(folder, f"{stem}-{again}.json"), again + 1
     return path
 
 
