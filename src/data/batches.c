@@ -217,11 +217,11 @@ static bool fits_memory(const nacre_batches *b) {
 }
 
 static bool make_places(nacre_batches *b) {
-    int64_t last = b->batches * b->full - b->count;
+    int64_t missing = b->batches * b->full - b->count; /* of the last batch; < 0: it is dropped */
     b->rings[NACRE_BATCH_FULL] = (ring){.samples = b->full, .count = b->ahead + VALID};
-    if (last > 0)
+    if (missing > 0)
         b->rings[NACRE_BATCH_LAST] =
-            (ring){.samples = b->full - last, .count = (b->ahead > 0) + VALID};
+            (ring){.samples = b->full - missing, .count = (b->ahead > 0) + VALID};
     for (int size = 0; size < NACRE_BATCH_SIZES; size++) {
         ring *r = &b->rings[size];
         if (r->count > 0) r->places = nacre_alloc_zeroed((size_t)r->count, sizeof *r->places);
