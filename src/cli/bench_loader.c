@@ -11,20 +11,19 @@
 enum { DEFAULT_BATCH = 64, SLICES = 5, PREFETCH = 2 };
 
 typedef struct throughput {
-    int64_t samples, batches, set;
+    int64_t samples, batches, epochs, set;
     double seconds, best; /* samples a second of the best slice */
 } throughput;
 
 /* Reads batches until `end`; an epoch that ends is followed by the next. */
 static nacre_status read_until(nacre_loader *loader, uint64_t end, throughput *t) {
-    static int64_t epoch;
     nacre_status status = NACRE_OK;
     bool more = false;
     do {
         nacre_batch batch;
         nacre_scope scope = nacre_scope_begin();
         if (!more) {
-            status = nacre_loader_start(loader, epoch++, 0);
+            status = nacre_loader_start(loader, t->epochs++, 0);
         }
         more = status == NACRE_OK && nacre_loader_next(loader, &batch, &status);
         t->samples += more ? batch.count : 0;
