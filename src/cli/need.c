@@ -153,7 +153,7 @@ nacre_status nacre_cli_job_make_within(const nacre_cli_workload *workload, int64
         status = nacre_cli_need_check(&need, workload->name, reduce);
     }
     if (status == NACRE_OK && parts) {
-        nacre_cli_job_make_samples(out, SEED);
+        nacre_cli_batch_fill(workload, SEED, &out->batch);
     }
     return status;
 }

@@ -1,4 +1,4 @@
-/* A training step on made-up samples: what explain shows and bench times. */
+/* A recipe's training step on made-up samples: what explain shows, tune times, and train asks for its memory. */
 #ifndef NACRE_CLI_SYNTHETIC_H
 #define NACRE_CLI_SYNTHETIC_H
 

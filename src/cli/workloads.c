@@ -163,10 +163,19 @@ static nacre_shape with_batch(int64_t count, nacre_shape sample) {
     return shape;
 }
 
-/* A tensor whose values are drawn later: memory that nobody wrote to costs nothing. */
 static nacre_status make_leaf(nacre_dtype dtype, nacre_shape shape, nacre_tensor **out) {
     *out = nacre_tensor_leaf(dtype, &shape);
     return *out ? NACRE_OK : nacre_error_code();
+}
+
+nacre_status nacre_cli_batch_make(const nacre_cli_workload *workload, int64_t count,
+                                  nacre_batch *out) {
+    out->count = count;
+    nacre_status status = make_leaf(workload->vocabulary ? NACRE_I64 : NACRE_F32,
+                                    with_batch(count, workload->input), &out->inputs);
+    return status == NACRE_OK
+               ? make_leaf(NACRE_I64, with_batch(count, workload->target), &out->targets)
+               : status;
 }
 
 static void fill_uniform(nacre_tensor *t, uint64_t seed) {
@@ -185,28 +194,22 @@ static void fill_whole_numbers(nacre_tensor *t, int64_t below, uint64_t seed, ui
     }
 }
 
-void nacre_cli_job_make_samples(nacre_cli_job *job, uint64_t seed) {
+void nacre_cli_batch_fill(const nacre_cli_workload *workload, uint64_t seed, nacre_batch *batch) {
     enum { TOKENS = 2, CLASSES = 3 };
-    const nacre_cli_workload *w = job->workload;
-    if (w->vocabulary) {
-        fill_whole_numbers(job->batch.inputs, w->vocabulary, seed, TOKENS);
+    if (workload->vocabulary) {
+        fill_whole_numbers(batch->inputs, workload->vocabulary, seed, TOKENS);
     } else {
-        fill_uniform(job->batch.inputs, seed);
+        fill_uniform(batch->inputs, seed);
     }
-    fill_whole_numbers(job->batch.targets, w->classes, seed, CLASSES);
+    fill_whole_numbers(batch->targets, workload->classes, seed, CLASSES);
 }
 
 /* ---- jobs ---- */
 
 nacre_status nacre_cli_job_make_model(const nacre_cli_workload *workload, int64_t batch_size,
                                       uint64_t seed, nacre_cli_job *out) {
-    *out = (nacre_cli_job){.workload = workload, .batch.count = batch_size};
-    nacre_status status = make_leaf(workload->vocabulary ? NACRE_I64 : NACRE_F32,
-                                    with_batch(batch_size, workload->input), &out->batch.inputs);
-    if (status == NACRE_OK) {
-        status =
-            make_leaf(NACRE_I64, with_batch(batch_size, workload->target), &out->batch.targets);
-    }
+    *out = (nacre_cli_job){.workload = workload};
+    nacre_status status = nacre_cli_batch_make(workload, batch_size, &out->batch);
     if (status != NACRE_OK) {
         return status;
     }
@@ -220,7 +223,7 @@ nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batc
                                 uint64_t seed, nacre_cli_job *out) {
     nacre_status status = nacre_cli_job_make_model(workload, batch_size, seed, out);
     if (status == NACRE_OK) {
-        nacre_cli_job_make_samples(out, seed);
+        nacre_cli_batch_fill(workload, seed, &out->batch);
     }
     return status;
 }

@@ -55,13 +55,18 @@ typedef struct nacre_cli_job {
     nacre_batch batch; /* the thread's outermost scope owns it */
 } nacre_cli_job;
 
+/* Samples of the workload's shapes, vocabulary and classes, which is all that is read of it: memory that nobody wrote
+   to, which costs nothing, and its values, functions of the seed. */
+nacre_status nacre_cli_batch_make(const nacre_cli_workload *workload, int64_t count,
+                                  nacre_batch *out);
+void nacre_cli_batch_fill(const nacre_cli_workload *workload, uint64_t seed, nacre_batch *batch);
+
 /* Weights and samples are functions of the seed. Release with nacre_cli_job_free, also after a failure. */
 nacre_status nacre_cli_job_make(const nacre_cli_workload *workload, int64_t batch_size,
                                 uint64_t seed, nacre_cli_job *out);
-/* The same in two parts: nothing can run before the samples are there, but all can be explained. */
+/* The same but for the samples' values: nothing can run before these are there, but all can be explained. */
 nacre_status nacre_cli_job_make_model(const nacre_cli_workload *workload, int64_t batch_size,
                                       uint64_t seed, nacre_cli_job *out);
-void nacre_cli_job_make_samples(nacre_cli_job *job, uint64_t seed);
 void nacre_cli_job_free(nacre_cli_job *job);
 
 /* What of a job is done: all but the last train. */
