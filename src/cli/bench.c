@@ -65,16 +65,9 @@ const nacre_cli_syntax nacre_cli_bench_syntax = {
     .most_arguments = -1,
 };
 
-static void list_workloads(nacre_text *text) {
-    for (size_t i = 0; i < nacre_cli_workload_count; i++) {
-        nacre_text_append(text, "%s, ", nacre_cli_workloads[i].name);
-    }
-    nacre_text_append(text, "kernels, loader");
-}
-
 static int refuse(const char *name) {
     nacre_text known = {0};
-    list_workloads(&known);
+    nacre_cli_list_workloads(&known, "kernels, loader");
     const char *list = known.failed ? "see nacre help bench" : known.bytes;
     int code = name ? nacre_cli_usage("unknown workload %.100s; known ones: %s",
                                       nacre_cli_shown(name), list)

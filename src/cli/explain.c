@@ -136,7 +136,7 @@ static int print_explanation(nacre_cli_subject *subject, const explain *values) 
 
 static int no_network(void) {
     nacre_text known = {0};
-    nacre_cli_subject_list(&known);
+    nacre_cli_list_workloads(&known, nacre_cli_recipe_list());
     int code = nacre_cli_usage("no network given; give one: %s",
                                known.failed ? "docs/cli.md" : known.bytes);
     nacre_text_free(&known);

@@ -36,16 +36,16 @@ bool nacre_cli_choose_sizes(const nacre_cli_workload *workload, const char *what
     return true;
 }
 
-void nacre_cli_subject_list(nacre_text *text) {
+void nacre_cli_list_workloads(nacre_text *text, const char *others) {
     for (size_t i = 0; i < nacre_cli_workload_count; i++) {
         nacre_text_append(text, "%s, ", nacre_cli_workloads[i].name);
     }
-    nacre_text_append(text, "%s", nacre_cli_recipe_list());
+    nacre_text_append(text, "%s", others);
 }
 
 static int refuse(const char *name) {
     nacre_text known = {0};
-    nacre_cli_subject_list(&known);
+    nacre_cli_list_workloads(&known, nacre_cli_recipe_list());
     int code = nacre_cli_usage(
         "unknown network %.100s; give a run folder, a .safetensors file or one of %s",
         nacre_cli_shown(name), known.failed ? "docs/cli.md" : known.bytes);

@@ -22,8 +22,8 @@ int nacre_cli_subject_find(const char *name, int64_t batch, const nacre_cli_size
    in messages. false after saying on stderr which size it has not or cannot have. */
 bool nacre_cli_choose_sizes(const nacre_cli_workload *workload, const char *what,
                             const nacre_cli_sizes *sizes, nacre_cli_workload *out);
-/* All names, "mlp, ..., mnist-mlp or mnist-lenet". */
-void nacre_cli_subject_list(nacre_text *text);
+/* Names for a message, "mlp, ..., resnet20, " and the others that may stand in their place. */
+void nacre_cli_list_workloads(nacre_text *text, const char *others);
 
 /* Model and samples; NACRE_OUT_OF_MEMORY if that, and a step if it `runs`, takes more memory than is left. Release also
    after a failure. */
