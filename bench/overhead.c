@@ -2,10 +2,11 @@
 
        overhead [--batch-size N] [--seconds S]
 
-   Of an mlp's training step on one thread, how often it allocates, and what is not the replay of its plan: recording the
-   operations, hashing them, finding the plan, binding its arguments, storing its results, freeing the records. A trace
-   tells how long each replay takes. And, where there are two CPUs, how long a region of two threads takes to reach the second one: while it
-   spins, and from where it has parked; beside what a line of memory takes from one CPU to the other. */
+   Of an mlp's training step on one thread, how often it allocates, and what is not the replay of its plan: recording
+   the operations, hashing them, finding the plan, binding its arguments, storing its results, freeing the records. A
+   trace tells how long each replay takes. And, where there are two CPUs, how long a region of two threads takes to
+   reach the second one: while it spins, and from where it has parked; beside what a line of memory takes from one CPU
+   to the other. */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 
 #include "base/clock.h"

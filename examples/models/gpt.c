@@ -1,4 +1,5 @@
-/* A language model of characters (Radford et al. 2018): causal blocks of four heads. The last layer's weight is the embedding's. */
+/* A language model of characters (Radford et al. 2018): causal blocks of four heads. The last layer's weight is the
+   embedding's. */
 #include "models/models.h"
 
 #include <nacre/nacre.h>

@@ -44,8 +44,8 @@ typedef struct nacre_cli_machine {
 bool nacre_cli_machine_make(nacre_cli_machine *machine, double working_set); /* false: error set */
 void nacre_cli_machine_free(nacre_cli_machine *machine);
 nacre_status nacre_cli_machine_look(nacre_cli_machine *machine);
-/* Microseconds that so much work takes at least: not less than arithmetic and memory one after the other. gbytes: one of
-   the machine's bandwidths, that which fits the work. */
+/* Microseconds that so much work takes at least: not less than arithmetic and memory one after the other. gbytes: one
+   of the machine's bandwidths, that which fits the work. */
 double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes,
                                   double gbytes);
 

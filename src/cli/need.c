@@ -33,9 +33,9 @@ nacre_cli_need nacre_cli_need_of(const nacre_cli_workload *workload, int64_t bat
     };
 }
 
-/* Results lie beside the arena, which stays as large as the largest plan wanted it. Those of a forward pass are all that
-   a backward pass might ask for; those of a backward pass are the gradients, which are with the weights already; an
-   update has none that are new. */
+/* Results lie beside the arena, which stays as large as the largest plan wanted it. Those of a forward pass are all
+   that a backward pass might ask for; those of a backward pass are the gradients, which are with the weights already;
+   an update has none that are new. */
 static double results(const nacre_explanation *plan, nacre_cli_part part) {
     double bytes = 0;
     for (size_t i = 0; i < plan->count; i++) {

@@ -11,7 +11,8 @@ typedef struct nacre_cli_synthetic {
     nacre_batch batch; /* lies in memory; the thread's outermost scope owns it */
 } nacre_cli_synthetic;
 
-/* The recipe's network with the optimiser of `settings`. Release with nacre_cli_synthetic_free, also after a failure. */
+/* The recipe's network with the optimiser of `settings`. Release it with nacre_cli_synthetic_free, also after a
+   failure. */
 nacre_status nacre_cli_synthetic_make(const nacre_cli_recipe *recipe,
                                       const nacre_cli_settings *settings, int64_t batch_size,
                                       nacre_cli_synthetic *out);

@@ -44,8 +44,9 @@ typedef struct nacre_plan_op {
        are none, and it is worked out anew. */
     size_t state_bytes;
     void *state;
-    /* NACRE_READS_IN bits: the inputs that no evaluation of this plan changes. Of one of them the step may keep a form of
-       its own (nacre_storage_form): prepare sets `keeps` to its bit, and run finds its storage in `keeper`. */
+    /* NACRE_READS_IN bits: the inputs that no evaluation of this plan changes. Of one of them the step may keep a
+       form of its own (nacre_storage_form): prepare sets `keeps` to its bit, and run finds its storage in
+       `keeper`. */
     unsigned constant, keeps;
     nacre_storage *keeper;
 } nacre_plan_op;

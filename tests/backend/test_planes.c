@@ -239,7 +239,8 @@ static nacre_program norm_then(bool add, bool relu) {
     return p;
 }
 
-/* What is wanted of norm, sum and relu has the bits of the steps one by one, also where it is written over the addend. */
+/* What is wanted of norm, sum and relu has the bits of the steps one by one, also where it is written over the
+   addend. */
 static void check_epilogue(bool add, bool relu, unsigned wanted, bool over) {
     const int64_t samples = 19, pixels = 7, count = 3 * pixels;
     const nacre_shape shape = NACRE_SHAPE(samples, 3, 1, pixels), channels = NACRE_SHAPE(3);

@@ -232,7 +232,8 @@ static void a_batch_stays_valid_while_the_next_one_is_used(void **state) {
     nacre_dataset_free(set);
 }
 
-/* Also the smaller last batch, which comes once an epoch, and also where epochs are begun anew while the thread reads. */
+/* Also the smaller last batch, which comes once an epoch, and also where epochs are begun anew while the thread
+   reads. */
 static void a_batch_stays_valid_over_starts(void **state) {
     (void)state;
     enum { COUNT = 11, BATCH = 4 };

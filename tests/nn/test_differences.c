@@ -44,8 +44,8 @@ static double slope(nacre_module *module, nacre_tensor *x, const float *dy, vari
     return (sum[1] - sum[0]) / (place[1] - place[0]);
 }
 
-/* Two steps and Richardson's extrapolation leave an error of h^4, 1e-6 times a fifth derivative, which near a norm is in
-   the hundreds. Outputs in f32 add 1e-7 / h times the root of how many an element reaches: some 1e-4. */
+/* Two steps and Richardson's extrapolation leave an error of h^4, 1e-6 times a fifth derivative, which near a norm is
+   in the hundreds. Outputs in f32 add 1e-7 / h times the root of how many an element reaches: some 1e-4. */
 static void check_variable(nacre_module *module, nacre_tensor *x, const float *dy, nacre_tensor *t,
                            const char *name) {
     const float h = 0.03125f;

@@ -162,8 +162,8 @@ static void a_relu_joins_its_convolution(void **state) {
 
 enum { NORM_VALUES = 5 };
 
-/* relu(norm(x) + addend) and what else of it `with` asks for: 1 the sum, 2 the norm, 4 the statistics, of which mean goes
-   into the array that is added if `late`. */
+/* relu(norm(x) + addend) and what else of it `with` asks for: 1 the sum, 2 the norm, 4 the statistics, of which mean
+   goes into the array that is added if `late`. */
 static int norm_block(nacre_tensor *const in[4], unsigned with, bool late, nacre_tensor **out) {
     nacre_tensor *mean, *var;
     nacre_tensor *y =
@@ -187,8 +187,8 @@ static void norm_inputs(int64_t samples, nacre_tensor *in[4]) {
     assert_int_equal(nacre_eval_all(in, 4), NACRE_OK);
 }
 
-/* The sum and the relu run with the norm, whoever else reads its results, before them or after. What needs the norm's own
-   statistics cannot be added while they are not there. */
+/* The sum and the relu run with the norm, whoever else reads its results, before them or after. What needs the norm's
+   own statistics cannot be added while they are not there. */
 static void a_residual_and_a_relu_join_their_batch_norm(void **state) {
     (void)state;
     const int64_t samples[] = {1, 16, 21};

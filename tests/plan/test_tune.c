@@ -123,7 +123,8 @@ static void a_session_begins_and_ends_once(void **state) {
     assert_int_equal(nacre_tuning_count(), 0);
 }
 
-/* One step in a session, in which allocation n fails (0: none); bytes held afterwards to *live. True if all went well. */
+/* One step in a session, in which allocation n fails (0: none); bytes held afterwards to *live. True if all went
+   well. */
 static bool try_session(uint64_t n, size_t *live) {
     nacre_scope scope = nacre_scope_begin();
     nacre_seed(5);

@@ -63,8 +63,8 @@ void nacre_conv_finish(const nacre_conv_sums *s);
 enum { NACRE_CONV_FEW = 4 };
 bool nacre_conv_is_plain(const nacre_plan_op *step);
 
-/* Weights as `kind` of nacre_form_key arranges them: from their storage, or in `scratch` if it keeps none. *fill: the caller
-   makes them, then says nacre_conv_filled. */
+/* Weights as `kind` of nacre_form_key arranges them: from their storage, or in `scratch` if it keeps none. *fill: the
+   caller makes them, then says nacre_conv_filled. */
 float *nacre_conv_weights(const nacre_plan_op *step, int kind, int64_t floats, float *scratch,
                           bool *fill);
 void nacre_conv_filled(const nacre_plan_op *step, const float *weights, const float *scratch);

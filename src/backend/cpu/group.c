@@ -170,7 +170,8 @@ void nacre_group_scalars(const nacre_group *group, nacre_group_buffers *buffers)
     }
 }
 
-/* The element that all of [first, first + width) are, such as a channel's number over its pixels; NULL: they may differ. */
+/* The element that all of [first, first + width) are, such as a channel's number over its pixels; NULL: they may
+   differ. */
 static const void *single_element(const nacre_strided *in, int64_t first, int64_t width) {
     const int last = in->ndim - 1;
     if (in->strides[last] != 0 || first % in->dims[last] + width > in->dims[last]) return NULL;

@@ -33,8 +33,8 @@ typedef struct nacre_gemm_finish {
     bool relu;
 } nacre_gemm_finish;
 
-/* c[r * c_row + j] = sum over k of A[r, k] b[k * b_row + j], r < rows, j < columns of the panel.
-   finished as `finish` says (NULL: not at all). strided: A[r, k] = a[r * a_step + k]; adjacent: A[r, k] = a[r + k * a_step]. */
+/* c[r * c_row + j] = sum over k of A[r, k] b[k * b_row + j], r < rows, j < columns of the panel. finished as `finish`
+   says (NULL: not at all). strided: A[r, k] = a[r * a_step + k]; adjacent: A[r, k] = a[r + k * a_step]. */
 typedef void nacre_gemm_tile(int rows, int64_t depth, const float *a, int64_t a_step,
                              const float *b, int64_t b_row, float *c, int64_t c_row,
                              const nacre_gemm_finish *finish);
@@ -247,8 +247,8 @@ typedef struct nacre_conv_tap {
     int64_t x, w;
 } nacre_conv_tap;
 
-/* What follows the sums of laned outputs: + add, then 0 where mask is not above 0. Both lie as the output does, which may be
-   either of them; NULL: left out. */
+/* What follows the sums of laned outputs: + add, then 0 where mask is not above 0. Both lie as the output does, which
+   may be either of them; NULL: left out. */
 typedef struct nacre_conv_after {
     const float *out; /* the output's first element */
     const float *add, *mask;
@@ -285,9 +285,10 @@ typedef struct nacre_conv_kernels {
        and taps' x count single floats. */
     void (*sum_channels)(const nacre_conv_sum *s, int64_t pixels, const float *x, const float *w,
                          const float *bias, float *out);
-    /* The same for a sample alone and few outputs, a row at a time, stride 1: x is padded with zeros, and column tap t lies
-       inside x from output column first[t] to end[t] (elsewhere it is passed over: a weight may be NaN). May read and
-       write 16 columns at a time, so x's rows and out have room for whole ones; out: outputs out_channel apart. */
+    /* The same for a sample alone and few outputs, a row at a time, stride 1: x is padded with zeros, and column tap
+       t lies inside x from output column first[t] to end[t] (elsewhere it is passed over: a weight may be NaN). May
+       read and write 16 columns at a time, so x's rows and out have room for whole ones; out: outputs out_channel
+       apart. */
     void (*sum_columns)(const nacre_conv_sum *s, const int64_t *first, const int64_t *end, int outs,
                         int64_t columns, const float *x, const float *w, const float *bias,
                         float *out);
@@ -310,7 +311,8 @@ typedef struct nacre_winograd_kernels {
     /* y: the first `rows` x `columns` of 2 x 2 pixels, bias added, then relu, then what `after` says, if not NULL */
     void (*output)(const float *m, int64_t step, const float *bias, bool relu,
                    const nacre_conv_after *after, int rows, int columns, float *y, int64_t y_row);
-    /* dy: the first `rows` x `columns` of 2 x 2 output gradients, 0 beyond, to their 16 factors of the weights' gradient */
+    /* dy: the first `rows` x `columns` of 2 x 2 output gradients, 0 beyond, to their 16 factors of the weights'
+       gradient */
     void (*gradient)(int rows, int columns, const float *dy, int64_t dy_row, float *out,
                      int64_t step);
     /* `count` <= 16 neighbouring tiles of a plain row, 2 pixels apart, as lanes: out[pixel of 4 x 4][16] */

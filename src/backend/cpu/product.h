@@ -24,8 +24,8 @@ typedef struct nacre_product_finish {
     bool relu;
     int bias_input, mask_input, add_input; /* of the step, see nacre_gemm_finish; -1: none */
     int out;                               /* output of the step for the finished sums */
-    /* Then map(mapped output) from the sums (argument 0) and perhaps one more input (1); NULL: nothing. The mapped output
-       may be the sums' own. */
+    /* Then map(mapped output) from the sums (argument 0) and perhaps one more input (1); NULL: nothing. The mapped
+       output may be the sums' own. */
     nacre_tile_function *map;
     int map_argument[2], map_input, mapped;
 } nacre_product_finish;

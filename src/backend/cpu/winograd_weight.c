@@ -38,8 +38,8 @@ typedef struct gradient {
     int64_t first_out, pass_outs, first_tile, round_tiles; /* of the pass and the round under way */
 } gradient;
 
-/* Floats from one channel's tiles to the next's, and from one product's to the next's: odd numbers of cache lines, since
-   many channels and all products at a power of two would fall into one set of the cache. */
+/* Floats from one channel's tiles to the next's, and from one product's to the next's: odd numbers of cache lines,
+   since many channels and all products at a power of two would fall into one set of the cache. */
 static int64_t line_floats(const gradient *g) { return (g->round | 1) * NACRE_LANES; }
 static int64_t product_step(const gradient *g, int64_t channels) {
     return channels * line_floats(g) + (channels % 2 ? 0 : NACRE_LANES);
