@@ -174,6 +174,26 @@ static void convolutions_that_do_not_fit(void **state) {
                    NACRE_INVALID_ARGUMENT,
                    "conv2d: 3 channels and 4 filters in -1 groups: both must be multiples of "
                    "groups, which must be at least 1 (train.c:42)");
+    expect_refused(conv((nacre_f_conv2d_options){
+                       .input = x, .weight = w, .bias = nacre_zeros(NACRE_SHAPE(3))}),
+                   NACRE_SHAPE_MISMATCH,
+                   "conv2d: bias is [3], weight is [4,3,3,3]: bias must be [out], here [4] "
+                   "(train.c:42)");
+    nacre_tensor *wide = nacre_zeros(NACRE_SHAPE(4, 3, 3, 3), .dtype = NACRE_F64);
+    expect_refused(
+        conv((nacre_f_conv2d_options){.input = x, .weight = wide}), NACRE_DTYPE_MISMATCH,
+        "conv2d: x is f32 [2,3,5,6], weight is f64 [4,3,3,3]: dtypes differ; convert one "
+        "with nacre_cast (train.c:42)");
+    expect_refused(nacre_f_conv2d_at(NULL, AT), NACRE_INVALID_ARGUMENT,
+                   "conv2d: options are NULL (train.c:42)");
+    assert_int_equal(nacre_tensor_status(nacre_f_conv2d(NULL, w)), NACRE_INVALID_ARGUMENT);
+    assert_int_equal(nacre_tensor_status(nacre_f_conv2d(x, NULL)), NACRE_INVALID_ARGUMENT);
+}
+
+static void windows_that_do_not_fit(void **state) {
+    (void)state;
+    nacre_tensor *x = nacre_zeros(NACRE_SHAPE(2, 3, 5, 6)),
+                 *w = nacre_zeros(NACRE_SHAPE(4, 3, 3, 3));
     expect_refused(conv((nacre_f_conv2d_options){.input = x, .weight = w, .dilation = {3, 1}}),
                    NACRE_SHAPE_MISMATCH,
                    "conv2d: the height is 5, padded 5, and the kernel spans 7 (3, dilation 3): it "
@@ -193,20 +213,6 @@ static void convolutions_that_do_not_fit(void **state) {
         NACRE_INVALID_ARGUMENT,
         "conv2d: padding is 2147483648x0: height and width must be 0 to 2147483647 "
         "(train.c:42)");
-    expect_refused(conv((nacre_f_conv2d_options){
-                       .input = x, .weight = w, .bias = nacre_zeros(NACRE_SHAPE(3))}),
-                   NACRE_SHAPE_MISMATCH,
-                   "conv2d: bias is [3], weight is [4,3,3,3]: bias must be [out], here [4] "
-                   "(train.c:42)");
-    nacre_tensor *wide = nacre_zeros(NACRE_SHAPE(4, 3, 3, 3), .dtype = NACRE_F64);
-    expect_refused(
-        conv((nacre_f_conv2d_options){.input = x, .weight = wide}), NACRE_DTYPE_MISMATCH,
-        "conv2d: x is f32 [2,3,5,6], weight is f64 [4,3,3,3]: dtypes differ; convert one "
-        "with nacre_cast (train.c:42)");
-    expect_refused(nacre_f_conv2d_at(NULL, AT), NACRE_INVALID_ARGUMENT,
-                   "conv2d: options are NULL (train.c:42)");
-    assert_int_equal(nacre_tensor_status(nacre_f_conv2d(NULL, w)), NACRE_INVALID_ARGUMENT);
-    assert_int_equal(nacre_tensor_status(nacre_f_conv2d(x, NULL)), NACRE_INVALID_ARGUMENT);
 }
 
 static void results_that_no_memory_holds(void **state) {
@@ -326,11 +332,9 @@ int main(void) {
         on_both(costs_count_every_tap),
     };
     const struct CMUnitTest misuse[] = {
-        on_both(convolutions_that_do_not_fit),
-        on_both(results_that_no_memory_holds),
-        on_both(pools_that_do_not_fit),
-        on_both(norms_that_do_not_fit),
-        on_both(gradients_own_ops_refuse_what_does_not_fit),
+        on_both(convolutions_that_do_not_fit), on_both(windows_that_do_not_fit),
+        on_both(results_that_no_memory_holds), on_both(pools_that_do_not_fit),
+        on_both(norms_that_do_not_fit),        on_both(gradients_own_ops_refuse_what_does_not_fit),
     };
     int failed = run_on_both("ops: images", edges);
     check_backend = NACRE_BACKEND_CPU; /* nothing is computed */

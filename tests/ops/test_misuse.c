@@ -205,6 +205,11 @@ static void views_that_do_not_exist(void **state) {
         nacre_broadcast_to_at(a, NACRE_SHAPE(4, 4), AT), NACRE_SHAPE_MISMATCH,
         "broadcast_to: a is [3,4], the new shape is [4,4]: each extent of a, counted from "
         "the last axis, must be equal or 1 (train.c:42)");
+}
+
+static void indices_without_a_meaning(void **state) {
+    (void)state;
+    nacre_tensor *a = f32(NACRE_SHAPE(3, 4));
     expect_refused(nacre_index_at(a, "3", AT), NACRE_OUT_OF_RANGE,
                    "index: \"3\" into a of shape [3,4]: an integer is out of range; use -extent to "
                    "extent - 1 (train.c:42)");
@@ -417,8 +422,8 @@ int main(void) {
         on_both(tensors_that_cannot_be_joined),
         on_both(elementwise_inputs_that_do_not_fit),
         on_both(norms_and_gelu_refuse_what_does_not_fit),
-        on_both(elementwise_inputs_that_do_not_fit),
         on_both(views_that_do_not_exist),
+        on_both(indices_without_a_meaning),
         on_both(reductions_and_losses_that_do_not_fit),
         on_both(rows_that_cannot_be_gathered),
         on_both(creations_that_make_no_sense),
