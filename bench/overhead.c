@@ -165,20 +165,26 @@ static void measure_line(times *t) {
 
 /* ---- the program ---- */
 
-static int run(int64_t batch, double seconds) {
-    static times spinning, parked, line;
-    nacre_cli_job job;
-    const nacre_cli_workload *mlp = nacre_cli_find_workload("mlp");
+static times spinning, parked, line;
+
+static nacre_status measure(nacre_cli_job *job, int64_t batch, double seconds) {
     nacre_status status = nacre_set_threads(1);
-    status = status ? status : nacre_cli_job_make(mlp, batch, 1, &job);
-    status = status ? status : measure_steps(&job, seconds);
-    if (status == NACRE_OK && nacre_usable_cpus() > 1) {
-        is_caller = true;
-        status = nacre_set_threads(2);
-        measure_hand_off(&spinning, SPINNING_GAP_NS);
-        measure_hand_off(&parked, PARKED_GAP_NS);
-        measure_line(&line);
-    }
+    status = status ? status : nacre_cli_job_make(nacre_cli_find_workload("mlp"), batch, 1, job);
+    status = status ? status : measure_steps(job, seconds);
+    if (status != NACRE_OK || nacre_usable_cpus() == 1) return status;
+    is_caller = true;
+    status = nacre_set_threads(2);
+    if (status != NACRE_OK) return status;
+    measure_hand_off(&spinning, SPINNING_GAP_NS);
+    measure_hand_off(&parked, PARKED_GAP_NS);
+    measure_line(&line);
+    return NACRE_OK;
+}
+
+static int run(int64_t batch, double seconds) {
+    nacre_cli_job job = {0};
+    nacre_status status = measure(&job, batch, seconds);
+    nacre_cli_job_free(&job);
     if (status != NACRE_OK) {
         fprintf(stderr, "overhead: %s\n", nacre_error_message());
         return 1;
@@ -191,7 +197,6 @@ static int run(int64_t batch, double seconds) {
     print_times("us_hand_off_parked", &parked);
     print_times("us_line", &line);
     printf("}\n");
-    nacre_cli_job_free(&job);
     return 0;
 }
 
