@@ -9,7 +9,6 @@ import os
 import sys
 import time
 
-VECTORS = {"dot": 100000, "sum": 100000, "mean": 100000, "zeros": 1000000}
 LINEAR = ((32, 128, 784), (64, 128, 784), (128, 128, 784), (256, 128, 784), (64, 128, 128))
 SQUARE = (256, 512, 1024)
 
