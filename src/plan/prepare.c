@@ -125,18 +125,37 @@ static double step_flops(const plan_step *step) {
     return flops;
 }
 
-bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step) {
-    if (!make_call(plan, step) || !plan->backend->prepare(step->call)) {
-        return false;
+/* What came of trying to prepare a step. */
+typedef enum outcome {
+    READY,
+    REFUSED, /* by the backend: the inputs do not lie as its kernel needs them */
+    NO_MEMORY,
+} outcome;
+
+static outcome try_step(nacre_plan *plan, plan_step *step) {
+    if (!make_call(plan, step)) {
+        return NO_MEMORY;
+    }
+    if (!plan->backend->prepare(step->call)) {
+        return REFUSED;
     }
     if (step->call->state_bytes > 0) {
         step->call->state = nacre_plan_alloc(plan, 1, step->call->state_bytes);
         if (!step->call->state) {
-            return false;
+            return NO_MEMORY;
         }
     }
     step->flops = step_flops(step);
-    return true;
+    return READY;
+}
+
+bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step) {
+    outcome came = try_step(plan, step);
+    if (came == REFUSED) {
+        nacre_fail(NACRE_INTERNAL, "%s: the %s backend has no kernel for it", step->label,
+                   plan->backend->name);
+    }
+    return came == READY;
 }
 
 static bool is_contiguous(const plan_value *value) {
@@ -202,11 +221,13 @@ bool nacre_plan_prepare(nacre_plan *plan) {
     for (int i = 0; i < count; i++) {
         plan_step *step = &plan->steps[plan->step_count++];
         *step = old[i];
-        if (!nacre_plan_prepare_step(plan, step)) {
+        outcome came = try_step(plan, step);
+        if (came == NO_MEMORY) {
+            return false;
+        }
+        if (came == REFUSED) {
             plan->step_count--;
             if (!prepare_with_copies(plan, old[i])) {
-                nacre_fail(NACRE_INTERNAL, "%s: the %s backend has no kernel for it", old[i].label,
-                           plan->backend->name);
                 return false;
             }
         }
