@@ -102,6 +102,7 @@ static nacre_tensor *split(nacre_tensor *t, const nacre_expansion *e) {
 }
 
 static nacre_tensor *merge(nacre_tensor *t, nacre_tensor *like, const nacre_expansion *e) {
+    if (!nacre_usable(like)) return like; /* an error has no shape */
     t = nacre_transpose_at(t, 1, 2, e->file, e->line);
     return nacre_reshape_at(t, nacre_shape_of(like), e->file, e->line);
 }

@@ -67,6 +67,7 @@ static nacre_status backward_shape(nacre_inference *inference) {
 
 /* [c] as [c, 1, ...], so that it broadcasts over x. */
 static nacre_tensor *column(nacre_tensor *t, nacre_tensor *x, const char *file, int line) {
+    if (!nacre_usable(x)) return x; /* an error has no shape */
     nacre_shape shape = {.ndim = nacre_ndim(x) - 1};
     for (int i = 0; i < shape.ndim; i++) shape.dims[i] = i ? 1 : nacre_size(x, 1);
     return shape.ndim == 1 ? t : nacre_reshape_at(t, shape, file, line);

@@ -70,6 +70,13 @@ static double loss_flops(const nacre_call *call) {
 
 /* ---- cross_entropy ---- */
 
+/* [n, classes], as many as logits has */
+static nacre_tensor *one_hot(nacre_tensor *target, nacre_tensor *logits, nacre_dtype dtype,
+                             const char *file, int line) {
+    if (!nacre_usable(logits)) return logits; /* an error has no shape */
+    return nacre_one_hot_at(target, nacre_size(logits, 1), dtype, file, line);
+}
+
 static void loss_decompose(nacre_expansion *e) {
     const char *file = e->file;
     int line = e->line;
@@ -77,7 +84,7 @@ static void loss_decompose(nacre_expansion *e) {
     nacre_tensor *logp = nacre_f_log_softmax_at(logits, 1, file, line);
     if (has_indices(target)) {
         /* Selected, not multiplied: a class that is ruled out (-inf) elsewhere must not make 0 * inf. */
-        nacre_tensor *hot = nacre_one_hot_at(target, nacre_size(logits, 1), NACRE_BOOL, file, line);
+        nacre_tensor *hot = one_hot(target, logits, NACRE_BOOL, file, line);
         picked = nacre_where_at(hot, logp, nacre_scalar(nacre_dtype_of(logp), 0, file, line), file,
                                 line);
     } else {
@@ -128,8 +135,7 @@ static void backward_decompose(nacre_expansion *e) {
     nacre_tensor *logits = e->in[0], *target = e->in[1];
     nacre_tensor *p = nacre_f_softmax_at(logits, 1, file, line);
     if (has_indices(target)) {
-        target =
-            nacre_one_hot_at(target, nacre_size(logits, 1), nacre_dtype_of(logits), file, line);
+        target = one_hot(target, logits, nacre_dtype_of(logits), file, line);
     } else {
         nacre_tensor *sum = nacre_record_reduce(&nacre_op_sum, target, 2, true, file, line);
         p = nacre_mul_at(p, sum, file, line);

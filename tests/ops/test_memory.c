@@ -46,11 +46,11 @@ static void check_case(const nacre_op_case *c, nacre_dtype dtype) {
              nacre_dtype_name(dtype));
     memset(expected, 0, sizeof expected);
     if (!attempt(c, dtype, expected)) fail_msg("%s: %s", check_subject, nacre_error_message());
-    nacre_plan_cache_clear();
-    uint64_t before = nacre_memory().allocations;
-    attempt(c, dtype, got);
-    uint64_t allocations = nacre_memory().allocations - before;
-    for (uint64_t n = 1; n <= allocations; n++) {
+    /* Memory that is there to be done without may be missing now and then: what succeeds ENOUGH times on end has no
+       allocation left to fail. Their number is not nacre_memory's, which leaves out blocks that are taken again. */
+    enum { ENOUGH = 8 };
+    int succeeded = 0;
+    for (uint64_t n = 1; succeeded < ENOUGH; n++) {
         nacre_plan_cache_clear();
         nacre_error_clear();
         memset(got, 0, sizeof got);
@@ -62,6 +62,7 @@ static void check_case(const nacre_op_case *c, nacre_dtype dtype) {
                      nacre_error_message());
         if (ok && memcmp(got, expected, sizeof got) != 0)
             fail_msg("%s: allocation %d failed, the result is wrong", check_subject, (int)n);
+        succeeded = ok ? succeeded + 1 : 0;
     }
     nacre_error_clear();
     memset(got, 0, sizeof got);
