@@ -10,11 +10,20 @@ enum { DENORMALS_ARE_ZERO = 0x0040, EXCEPTION_MASKS = 0x1f80, ROUNDING = 0x6000,
 
 unsigned long long nacre_fp_enter(void) {
     unsigned before = _mm_getcsr();
-    _mm_setcsr((before & ~(unsigned)ROUNDING) | EXCEPTION_MASKS | FLUSH | DENORMALS_ARE_ZERO);
+    unsigned ours = (before & ~(unsigned)ROUNDING) | EXCEPTION_MASKS | FLUSH | DENORMALS_ARE_ZERO;
+    if (before != ours) { /* setting it takes as long as a small kernel */
+        _mm_setcsr(ours);
+    }
     return before;
 }
 
-void nacre_fp_restore(unsigned long long mode) { _mm_setcsr((unsigned)mode); }
+/* Where the mode is that already, flags of exceptions stay raised. */
+void nacre_fp_restore(unsigned long long mode) {
+    const unsigned flags = 0x3f;
+    if ((_mm_getcsr() ^ (unsigned)mode) & ~flags) {
+        _mm_setcsr((unsigned)mode);
+    }
+}
 
 #elif defined(__aarch64__)
 
