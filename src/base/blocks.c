@@ -136,7 +136,8 @@ static bool watch_exit(void) {
     return local_watched;
 }
 
-static free_block *refill(size_t class) {
+/* Rare, and apart, so that the usual way needs no room on the stack. */
+static __attribute__((noinline)) free_block *refill(size_t class) {
     list *mine = &local_lists[class];
     if (local_watched || watch_exit()) {
         lock_store();
@@ -156,7 +157,7 @@ void *nacre_pool_take(size_t size) {
 }
 
 /* Half of a full list goes to the store, or back to the allocator once the store is full too. */
-static void spill(size_t class) {
+static __attribute__((noinline)) void spill(size_t class) {
     list *mine = &local_lists[class], surplus = {0};
     move(&surplus, mine, (mine->count + 1) / 2);
     lock_store();

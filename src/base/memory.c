@@ -17,7 +17,8 @@ typedef struct header {
     size_t capacity; /* what the block can hold */
 } header;
 
-static atomic_ullong allocations, live_blocks, fail_countdown;
+atomic_ullong nacre_account_countdown;
+static atomic_ullong allocations, live_blocks;
 static atomic_size_t live_bytes, peak_bytes, arena_bytes;
 
 static void raise_to(atomic_size_t *highest, size_t value) {
@@ -43,15 +44,15 @@ void nacre_account_arena(size_t extent) { raise_to(&arena_bytes, extent); }
 
 /* Is this the allocation that nacre_memory_fail_at asked to fail? */
 static bool counts_down(void) {
-    unsigned long long left = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
+    unsigned long long left = atomic_load_explicit(&nacre_account_countdown, memory_order_relaxed);
     while (left != 0 &&
-           !atomic_compare_exchange_weak_explicit(&fail_countdown, &left, left - 1,
+           !atomic_compare_exchange_weak_explicit(&nacre_account_countdown, &left, left - 1,
                                                   memory_order_relaxed, memory_order_relaxed))
         continue;
     return left == 1;
 }
 
-bool nacre_account_fails(size_t bytes) {
+bool nacre_account_count_down(size_t bytes) {
     if (!counts_down()) return false;
     nacre_fail(NACRE_OUT_OF_MEMORY,
                "out of memory: cannot allocate %zu bytes (failure asked for by "
@@ -60,7 +61,7 @@ bool nacre_account_fails(size_t bytes) {
     return true;
 }
 
-void nacre_memory_fail_at(uint64_t n) { atomic_store(&fail_countdown, n); }
+void nacre_memory_fail_at(uint64_t n) { atomic_store(&nacre_account_countdown, n); }
 
 nacre_memory_stats nacre_memory(void) {
     return (nacre_memory_stats){

@@ -99,8 +99,13 @@ typedef struct nacre_thread {
     char described[512];
 } nacre_thread;
 
+extern _Thread_local nacre_thread *nacre_thread_current; /* NULL: not made yet */
+nacre_thread *nacre_thread_new(void);
+
 /* NULL only when memory is short. */
-nacre_thread *nacre_this_thread(void);
+static inline nacre_thread *nacre_this_thread(void) {
+    return nacre_thread_current ? nacre_thread_current : nacre_thread_new();
+}
 
 /* ---- recording ---- */
 

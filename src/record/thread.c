@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Thread_local nacre_thread *current;
+_Thread_local nacre_thread *nacre_thread_current;
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void thread_free(void *state) {
     nacre_thread *thread = state;
-    current = thread;
+    nacre_thread_current = thread;
     for (size_t i = thread->scoped_count; i-- > 0;) {
         nacre_tensor *t = thread->scoped[i];
         thread->scoped_count = i;
@@ -31,7 +31,7 @@ static void thread_free(void *state) {
     }
     nacre_free(thread->scoped);
     nacre_free(thread);
-    current = NULL;
+    nacre_thread_current = NULL;
 }
 
 static void make_key(void) { pthread_key_create(&key, thread_free); }
@@ -41,7 +41,7 @@ static bool environment_flag(const char *name) {
     return text && *text && strcmp(text, "0") != 0;
 }
 
-static nacre_thread *thread_new(void) {
+nacre_thread *nacre_thread_new(void) {
     pthread_once(&once, make_key);
     nacre_thread *thread = nacre_alloc_zeroed(1, sizeof *thread);
     if (!thread) {
@@ -55,11 +55,9 @@ static nacre_thread *thread_new(void) {
         nacre_fail(NACRE_OUT_OF_MEMORY, "out of memory: no room for the thread's state");
         return NULL;
     }
-    current = thread;
+    nacre_thread_current = thread;
     return thread;
 }
-
-nacre_thread *nacre_this_thread(void) { return current ? current : thread_new(); }
 
 void nacre_seed(uint64_t seed) {
     nacre_thread *thread = nacre_this_thread();
@@ -79,4 +77,4 @@ bool nacre_set_grad_enabled(bool enabled) {
     return before;
 }
 
-bool nacre_grad_enabled(void) { return !current || !current->no_grad; }
+bool nacre_grad_enabled(void) { return !nacre_thread_current || !nacre_thread_current->no_grad; }
