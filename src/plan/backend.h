@@ -65,8 +65,8 @@ typedef struct nacre_epilogue_member {
 
 typedef struct nacre_backend_table {
     const char *name;
-    /* A composite record with these inputs is run by one kernel of its own. A primitive is always. */
-    bool (*claims)(const nacre_op *op, const nacre_inference *shapes);
+    /* A composite record whose first input is of that dtype is run by one kernel of its own. A primitive is always. */
+    bool (*claims)(const nacre_op *op, nacre_dtype dtype);
     /* May an f32 element-wise op be part of a fused group? */
     bool (*fuses)(const nacre_op *op);
     /* May this op take the member into its epilogue? */

@@ -154,10 +154,18 @@ static nacre_plan **bucket_of(nacre_planner *planner, uint64_t hash) {
     return &planner->buckets[hash % (sizeof planner->buckets / sizeof planner->buckets[0])];
 }
 
+static bool is_for(const nacre_plan *plan, const nacre_work *work) {
+    return plan->key_count == work->key_count &&
+           memcmp(plan->key, work->key, work->key_count * sizeof *work->key) == 0;
+}
+
+nacre_plan *nacre_cache_newest(nacre_planner *planner, const nacre_work *work) {
+    return planner->newest && is_for(planner->newest, work) ? planner->newest : NULL;
+}
+
 nacre_plan *nacre_cache_find(nacre_planner *planner, const nacre_work *work, uint64_t hash) {
     for (nacre_plan *plan = *bucket_of(planner, hash); plan; plan = plan->next_in_bucket) {
-        if (plan->hash == hash && plan->key_count == work->key_count &&
-            memcmp(plan->key, work->key, work->key_count * sizeof *work->key) == 0) {
+        if (plan->hash == hash && is_for(plan, work)) {
             if (planner->newest != plan) {
                 unlink_plan(planner, plan);
                 link_newest(planner, plan);
@@ -234,13 +242,14 @@ static void planner_free(void *state) {
     nacre_planner *planner = state;
     cache_clear(planner);
     nacre_work *work = &planner->work;
-    nacre_list *lists[] = {&work->records, &work->values,   &work->leaves,  &work->roots,
-                           &work->stack,   &work->expanded, &work->targets, &planner->storages};
+    nacre_list *lists[] = {&work->records, &work->values,   &work->leaves,     &work->roots,
+                           &work->stack,   &work->expanded, &planner->storages};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         nacre_list_free(lists[i]);
     }
     nacre_free(work->key);
-    nacre_free(work->leaf_table);
+    nacre_free(work->leaf_ids.entries);
+    nacre_free(work->root_of.entries);
     if (planner->arena.base) {
         nacre_region_release(&planner->arena);
     }

@@ -5,18 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool nacre_list_push(nacre_list *list, void *item) {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        void **grown = nacre_realloc(list->items, capacity * sizeof *grown);
-        if (!grown) {
-            return false;
-        }
+bool nacre_list_grow(nacre_list *list) {
+    size_t capacity = list->capacity ? 2 * list->capacity : 64;
+    void **grown = nacre_realloc(list->items, capacity * sizeof *grown);
+    if (grown) {
         list->items = grown;
         list->capacity = capacity;
     }
-    list->items[list->count++] = item;
-    return true;
+    return grown != NULL;
 }
 
 void nacre_list_free(nacre_list *list) {
@@ -136,32 +132,12 @@ static bool keep_for_gradients(nacre_work *work) {
 
 /* ---- expansion of composites that the backend has no kernel for ---- */
 
-static void describe_inputs(const nacre_record *record, nacre_inference *shapes) {
-    shapes->op = record->op;
-    shapes->inputs = record->inputs;
-    shapes->attrs = NULL;
-    shapes->wanted = (nacre_shape){0};
-    shapes->wanted_dtype = NACRE_DTYPE_DEFAULT;
-    shapes->file = record->file;
-    shapes->line = record->line;
-    for (int i = 0; i < record->inputs; i++) {
-        const nacre_value *in = record->in[i];
-        shapes->in[i].dtype = in ? in->dtype : NACRE_DTYPE_DEFAULT;
-        shapes->in[i].shape = in ? in->shape : (nacre_shape){0};
-    }
-    for (int i = 0; i < record->outputs; i++) {
-        shapes->out[i].dtype = record->out[i].dtype;
-        shapes->out[i].shape = record->out[i].shape;
-    }
-}
-
 static bool must_expand(const nacre_record *record, const nacre_backend_table *backend) {
     if (!record->op->decompose || record->op->reference) {
         return false;
     }
-    nacre_inference shapes;
-    describe_inputs(record, &shapes);
-    return !backend->claims(record->op, &shapes);
+    const nacre_value *first = record->inputs > 0 ? record->in[0] : NULL;
+    return !first || !backend->claims(record->op, first->dtype);
 }
 
 /* Records the decomposition of `record` into a list of its own, which may be empty. */
@@ -248,87 +224,12 @@ static bool expand_all(nacre_work *work, nacre_thread *thread, const nacre_backe
     return ok;
 }
 
-/* ---- numbering ---- */
-
-static size_t leaf_hash(const nacre_work *work, const nacre_value *value) {
-    return (size_t)(((uintptr_t)value >> 4) * 0x9E3779B97F4A7C15u >> 20) & (work->leaf_slots - 1);
-}
-
-/* Leaves may be shared with other threads, so their numbers are kept beside them. */
-static struct leaf_entry *leaf_find(const nacre_work *work, const nacre_value *value) {
-    size_t at = leaf_hash(work, value);
-    while (work->leaf_table[at].mark == work->mark && work->leaf_table[at].value != value) {
-        at = (at + 1) & (work->leaf_slots - 1);
-    }
-    return &work->leaf_table[at];
-}
-
-static bool leaf_table_room(nacre_work *work, size_t wanted) {
-    size_t slots = work->leaf_slots ? work->leaf_slots : 256;
-    while (slots < 2 * wanted) {
-        slots *= 2;
-    }
-    if (slots == work->leaf_slots) {
-        return true;
-    }
-    nacre_free(work->leaf_table);
-    work->leaf_slots = 0;
-    work->leaf_table = nacre_alloc_zeroed(slots, sizeof *work->leaf_table);
-    if (work->leaf_table) {
-        work->leaf_slots = slots;
-    }
-    return work->leaf_table != NULL;
-}
-
-static bool number_leaf(nacre_work *work, nacre_value *value) {
-    struct leaf_entry *entry = leaf_find(work, value);
-    if (entry->mark == work->mark) {
-        return true;
-    }
-    *entry = (struct leaf_entry){value, work->mark, (int)work->values.count};
-    return nacre_list_push(&work->values, value) && nacre_list_push(&work->leaves, value);
-}
-
-int nacre_work_id(const nacre_work *work, const nacre_value *value) {
-    return value->storage ? leaf_find(work, value)->id : value->plan_index;
-}
-
-static bool number_values(nacre_work *work) {
-    size_t bound = 0;
-    for (size_t i = 0; i < work->records.count; i++) {
-        bound += (size_t)((nacre_record *)work->records.items[i])->inputs;
-    }
-    if (!leaf_table_room(work, bound + 1)) {
-        return false;
-    }
-    for (size_t i = 0; i < work->records.count; i++) {
-        nacre_record *r = work->records.items[i];
-        for (int k = 0; k < r->inputs; k++) {
-            if (!r->in[k]) {
-                continue;
-            }
-            nacre_value *in = nacre_work_resolve(r->in[k]);
-            if (in->storage && !number_leaf(work, in)) {
-                return false;
-            }
-        }
-        for (int k = 0; k < r->outputs; k++) {
-            r->out[k].plan_index = (int32_t)work->values.count;
-            if (!nacre_list_push(&work->values, &r->out[k])) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 /* ---- the whole ---- */
 
 nacre_status nacre_work_gather(nacre_work *work, nacre_thread *thread,
                                const nacre_backend_table *backend, nacre_tensor *const *tensors,
                                size_t count) {
-    work->records.count = work->values.count = work->leaves.count = 0;
-    work->roots.count = work->stack.count = 0;
+    work->records.count = work->roots.count = work->stack.count = 0;
     work->frame = 0;
     work->mark = ++thread->marks_made;
     if (!find_roots(work, thread, tensors, count) || !reach_all(work, thread)) {
@@ -345,7 +246,7 @@ nacre_status nacre_work_gather(nacre_work *work, nacre_thread *thread,
         work->records = work->expanded;
         work->expanded = swapped;
     }
-    return number_values(work) ? NACRE_OK : NACRE_OUT_OF_MEMORY;
+    return nacre_work_key(work, thread) ? NACRE_OK : NACRE_OUT_OF_MEMORY;
 }
 
 void nacre_work_finish(nacre_work *work) {

@@ -13,8 +13,27 @@ typedef struct nacre_list {
     void **items;
     size_t count, capacity;
 } nacre_list;
-bool nacre_list_push(nacre_list *list, void *item); /* false: no memory, error set */
+bool nacre_list_grow(nacre_list *list);
 void nacre_list_free(nacre_list *list);
+/* false: no memory, error set. */
+static inline bool nacre_list_push(nacre_list *list, void *item) {
+    if (list->count == list->capacity && !nacre_list_grow(list)) {
+        return false;
+    }
+    list->items[list->count++] = item;
+    return true;
+}
+
+/* Numbers of addresses, by open addressing. An entry holds in the evaluation of its mark. */
+typedef struct nacre_number {
+    const void *address;
+    uint64_t mark;
+    int number;
+} nacre_number;
+typedef struct nacre_numbers {
+    nacre_number *entries;
+    size_t slots;
+} nacre_numbers;
 
 /* What one evaluation has to do. `values[id]` of everything a record reads or makes, in order of first
    use; leaves are the computed ones. */
@@ -24,17 +43,12 @@ typedef struct nacre_work {
     nacre_list leaves;  /* nacre_value *; those of values that are computed */
     nacre_list roots;   /* nacre_value *: to be stored; value->variable says where */
     nacre_list stack, expanded;
-    nacre_list targets; /* nacre_storage * that the roots are stored to; NULL: their own */
     uint64_t *key;
     size_t key_count, key_capacity;
     uint64_t mark;
     nacre_scope frame; /* holds what expansions made; 0: none */
-    struct leaf_entry {
-        const nacre_value *value;
-        uint64_t mark;
-        int id;
-    } * leaf_table; /* open addressing */
-    size_t leaf_slots;
+    nacre_numbers leaf_ids; /* beside the leaves, because other threads may use these too */
+    nacre_numbers root_of;  /* of storages: which root is stored there */
 } nacre_work;
 
 typedef enum plan_place {
@@ -147,17 +161,17 @@ typedef struct nacre_planner {
 
 nacre_planner *nacre_planner_get(nacre_thread *thread); /* NULL: no memory, error set */
 
-/* gather.c: fills the planner's work with what evaluating `tensors` now takes. */
+/* gather.c: fills the planner's work, with its key, with what evaluating `tensors` now takes. */
 nacre_status nacre_work_gather(nacre_work *work, nacre_thread *thread,
                                const nacre_backend_table *backend, nacre_tensor *const *tensors,
                                size_t count);
 void nacre_work_finish(nacre_work *work); /* frees the expansions */
 /* The value that stands for `value` in the work. */
 nacre_value *nacre_work_resolve(nacre_value *value);
-int nacre_work_id(const nacre_work *work, const nacre_value *value);
 
-/* key.c */
+/* key.c: numbers the values of the gathered records, and writes the key. false: no memory, error set. */
 bool nacre_work_key(nacre_work *work, const nacre_thread *thread);
+int nacre_work_id(const nacre_work *work, const nacre_value *value);
 
 /* lower.c, fuse.c (groups.c), lanes.c, prepare.c, layout.c, verify.c: the passes, in this order. false: error set. */
 nacre_plan *nacre_plan_make(const nacre_work *work, const nacre_thread *thread);
@@ -185,7 +199,8 @@ bool nacre_plan_apply_view(const nacre_plan *plan, plan_value *out, const nacre_
 /* Where values are made and last read, from the steps as they stand; views count for their base. */
 void nacre_plan_positions(nacre_plan *plan);
 
-/* cache.c */
+/* cache.c. The newest plan, if it is the one for the work: most evaluations are like the one before. */
+nacre_plan *nacre_cache_newest(nacre_planner *planner, const nacre_work *work);
 nacre_plan *nacre_cache_find(nacre_planner *planner, const nacre_work *work, uint64_t hash);
 void nacre_cache_add(nacre_planner *planner, nacre_plan *plan);
 

@@ -10,8 +10,8 @@ static void run(const nacre_plan_op *step, void *scratch) {
     nacre_reference_run(step->op, &call);
 }
 
-static bool claims(const nacre_op *op, const nacre_inference *shapes) {
-    (void)op, (void)shapes;
+static bool claims(const nacre_op *op, nacre_dtype dtype) {
+    (void)op, (void)dtype;
     return false;
 }
 
