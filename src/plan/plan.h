@@ -46,7 +46,7 @@ typedef struct nacre_work {
     uint64_t *key;
     size_t key_count, key_capacity;
     uint64_t mark;
-    nacre_scope frame; /* holds what expansions made; 0: none */
+    nacre_scope frame;      /* holds what expansions made; 0: none */
     nacre_numbers leaf_ids; /* beside the leaves, because other threads may use these too */
     nacre_numbers root_of;  /* of storages: which root is stored there */
 } nacre_work;
