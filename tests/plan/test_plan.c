@@ -289,6 +289,31 @@ static void a_watched_evaluation_names_the_first_nan_and_changes_nothing(void **
     nacre_error_clear();
 }
 
+/* A batch norm's result is stored, its mean, which only `twice` reads, is not, and is computed once more when it is asked for:
+   alone, and beside a reader of what was stored. */
+static void a_record_runs_again_for_what_was_not_stored(void **state) {
+    (void)state;
+    for (int beside = 0; beside < 2; beside++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *x = nacre_rand(NACRE_SHAPE(5, 2, 3, 3), .stream = 7), *mean = NULL,
+                     *var = NULL, *weight = nacre_ones(NACRE_SHAPE(2)),
+                     *bias = nacre_full(NACRE_SHAPE(2), 0.25);
+        nacre_tensor *y =
+            nacre_f_batch_norm(x, weight, bias, .batch_mean = &mean, .batch_var = &var);
+        nacre_tensor *twice = nacre_mul_scalar(mean, 2), *both[] = {y, twice};
+        assert_int_equal(nacre_eval_all(both, 2), NACRE_OK);
+        nacre_tensor *again = beside ? nacre_add(mean, nacre_mul_scalar(nacre_sum(y), 0)) : mean;
+        const float *made = nacre_data(again), *wanted = nacre_data(twice);
+        assert_non_null(made);
+        for (int i = 0; i < 2; i++) assert_float_equal(2 * made[i], wanted[i], 0);
+        const float *kept = nacre_data(y);
+        double sum = 0;
+        for (int i = 0; i < 90; i++) sum += (double)kept[i];
+        assert_float_equal(sum, 90 * 0.25, 1e-4); /* normalised but for the bias */
+        assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    }
+}
+
 /* Layer norms of transposed arrays, each behind a copy that its kernel asks for, so that planning allocates in between. */
 static nacre_status evaluate_copies(nacre_tensor *x, nacre_tensor *const weight[2]) {
     enum { LAYERS = 20 };
@@ -335,6 +360,7 @@ int main(void) {
         cmocka_unit_test(a_cancelled_evaluation_takes_its_assignments_back),
         cmocka_unit_test(endless_recording_is_evaluated_in_time),
         cmocka_unit_test(a_changing_extent_is_named),
+        cmocka_unit_test(a_record_runs_again_for_what_was_not_stored),
         cmocka_unit_test(memory_that_runs_out_while_steps_are_prepared_is_said),
         cmocka_unit_test(a_watched_evaluation_names_the_first_nan_and_changes_nothing),
     };
