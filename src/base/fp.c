@@ -8,21 +8,12 @@
 /* MXCSR: Intel SDM volume 1, section 10.2.3. */
 enum { DENORMALS_ARE_ZERO = 0x0040, EXCEPTION_MASKS = 0x1f80, ROUNDING = 0x6000, FLUSH = 0x8000 };
 
-unsigned long long nacre_fp_enter(void) {
-    unsigned before = _mm_getcsr();
-    unsigned ours = (before & ~(unsigned)ROUNDING) | EXCEPTION_MASKS | FLUSH | DENORMALS_ARE_ZERO;
-    if (before != ours) { /* setting it takes as long as a small kernel */
-        _mm_setcsr(ours);
-    }
-    return before;
-}
+static unsigned long long get(void) { return _mm_getcsr(); }
 
-/* Where the mode is that already, flags of exceptions stay raised. */
-void nacre_fp_restore(unsigned long long mode) {
-    const unsigned flags = 0x3f;
-    if ((_mm_getcsr() ^ (unsigned)mode) & ~flags) {
-        _mm_setcsr((unsigned)mode);
-    }
+static void set(unsigned long long mode) { _mm_setcsr((unsigned)mode); }
+
+static unsigned long long ours(unsigned long long mode) {
+    return (mode & ~(unsigned long long)ROUNDING) | EXCEPTION_MASKS | FLUSH | DENORMALS_ARE_ZERO;
 }
 
 #elif defined(__aarch64__)
@@ -32,19 +23,42 @@ void nacre_fp_restore(unsigned long long mode) {
 #define ROUNDING (3ull << 22)
 #define TRAPS ((31ull << 8) | (1ull << 15))
 
-unsigned long long nacre_fp_enter(void) {
-    unsigned long long before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-    nacre_fp_restore((before & ~(ROUNDING | TRAPS)) | FLUSH);
-    return before;
+static unsigned long long get(void) {
+    unsigned long long mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
 }
 
-void nacre_fp_restore(unsigned long long mode) { __asm__ volatile("msr fpcr, %0" ::"r"(mode)); }
+static void set(unsigned long long mode) { __asm__ volatile("msr fpcr, %0" ::"r"(mode)); }
+
+static unsigned long long ours(unsigned long long mode) {
+    return (mode & ~(ROUNDING | TRAPS)) | FLUSH;
+}
 
 #else
 
-unsigned long long nacre_fp_enter(void) { return 0; }
+static unsigned long long get(void) { return 0; }
 
-void nacre_fp_restore(unsigned long long mode) { (void)mode; }
+static void set(unsigned long long mode) { (void)mode; }
+
+static unsigned long long ours(unsigned long long mode) { return mode; }
 
 #endif
+
+/* Only the outermost sets the mode: that takes as long as a small kernel. */
+static _Thread_local unsigned depth;
+
+unsigned long long nacre_fp_enter(void) {
+    if (depth++ > 0) {
+        return 0;
+    }
+    unsigned long long before = get();
+    set(ours(before));
+    return before;
+}
+
+void nacre_fp_restore(unsigned long long mode) {
+    if (--depth == 0) {
+        set(mode);
+    }
+}

@@ -14,8 +14,8 @@ typedef void nacre_task(void *context, size_t index);
    Each worker runs with flush-to-zero and round-to-nearest. */
 void nacre_parallel(size_t count, nacre_task *task, void *context);
 
-/* Floating-point mode of every evaluation: nearest, flush to zero, denormals are zero. Returns the
-   mode before, for nacre_fp_restore. */
+/* Floating-point mode of every evaluation: nearest, flush to zero, denormals are zero. Pairs may nest on a thread;
+   each nacre_fp_restore gets what its nacre_fp_enter returned. */
 unsigned long long nacre_fp_enter(void);
 void nacre_fp_restore(unsigned long long mode);
 

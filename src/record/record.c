@@ -164,12 +164,13 @@ void nacre_record_many(const nacre_recording *recording, nacre_tensor **out) {
         fill_error(error, count, out);
         return;
     }
-    /* The record must outlive a first handle that cannot be made. */
-    nacre_value_add_handle(&record->out[0]);
     for (int i = 0; i < count; i++) {
         out[i] = nacre_tensor_for(&record->out[i]);
     }
-    nacre_value_drop_handle(&record->out[0]);
+    if (atomic_load_explicit(&record->refs, memory_order_relaxed) == 0) { /* no handle was made */
+        nacre_record_hold(record);
+        nacre_record_let_go(record);
+    }
     if (thread->eager || thread->pending > NACRE_PENDING_LIMIT) {
         evaluate_early(thread, count, out);
     }
