@@ -136,6 +136,14 @@ static void empty_products_are_empty_or_zero(void **state) {
         check_size(3, 1, 0, layout);
         check_size(0, 1, 4, layout);
     }
+    /* No panel, of more than one round's bytes. */
+    nacre_array a = kit_random_f32(NACRE_SHAPE(1100, 2200)),
+                b = kit_array(NACRE_F32, NACRE_SHAPE(1100, 0));
+    a.shape = NACRE_SHAPE(1100, 1100);
+    a.strides[1] = b.strides[1] = 2;
+    nacre_array c = multiply(a, b);
+    assert_int_equal(nacre_shape_numel(&c.shape), 0);
+    kit_end();
 }
 
 static void strided_operands_need_no_copy(void **state) {

@@ -73,7 +73,8 @@ static void pack_task(void *context, size_t index) {
 }
 
 static void pack_round(const job *j) {
-    pack_job pack = {.j = j, .tiles = j->plan.pack_a ? j->plan.tiles : 0};
+    bool first_panels = j->panel == 0; /* those after them find the batch's tiles packed */
+    pack_job pack = {.j = j, .tiles = j->plan.pack_a && first_panels ? j->plan.tiles : 0};
     int64_t last = j->panel + j->panel_count - 1;
     if (j->plan.pack_in_task) return;
     if (j->plan.pack_b) {

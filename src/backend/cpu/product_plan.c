@@ -113,8 +113,9 @@ static void plan_rounds(nacre_product_plan *plan) {
     plan->round_batches = nacre_smaller(p->batches, nacre_larger(1, ROUND_BYTES / (bytes + 1)));
     if (bytes > ROUND_BYTES && plan->pack_b && !plan->kept) {
         int64_t panel_bytes = panel_floats * (int64_t)sizeof(float) + 1;
-        plan->round_panels =
-            nacre_smaller(plan->panels, nacre_larger(1, ROUND_BYTES / panel_bytes));
+        int64_t most = nacre_larger(1, ROUND_BYTES / panel_bytes);
+        int64_t rounds = nacre_larger(1, nacre_parts(plan->panels, most));
+        plan->round_panels = nacre_parts(plan->panels, rounds);
         plan->b_floats = plan->round_panels * panel_floats;
     }
 }
