@@ -50,8 +50,8 @@ static void label_group(nacre_plan *plan, plan_step *step, const nacre_op *produ
     step->label = label ? label : "group";
 }
 
-/* Too many stored results: only of groups that many others read, or whose product cannot store them; they run as single
-   steps. */
+/* Too many stored results: only of groups that many others read, or whose product cannot store them. Such
+   members run as single steps. */
 static bool fits(const plan_groups *f, const plan_group *g) {
     const plan_step *product = g->product < 0 ? NULL : &f->plan->steps[g->product];
     int stored = product && is_stored(f, product->out[0]);

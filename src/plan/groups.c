@@ -1,5 +1,5 @@
-/* Which element-wise f32 steps run together, and behind which product. Steps are looked at once, in order; each joins the
-   latest group that makes an input of its, or begins one. */
+/* Which element-wise f32 steps run together, and behind which product. Steps are looked at once, in order; each
+   joins the latest group that makes one of its inputs, or begins a group. */
 #include "plan/groups.h"
 
 #include <string.h>

@@ -4,8 +4,8 @@
 
 #include "plan/plan.h"
 
-/* Element-wise steps that will run as one; perhaps behind a product, as its epilogue. It runs where its last member stood, or,
-   since a product's further results may be read before that, where such a product stood. */
+/* Element-wise steps that will run as one, perhaps behind a product, as its epilogue. They run where the last of
+   them stood; where the product has further results, which may be read before that, where the product stood. */
 typedef struct plan_group {
     int position;
     bool early; /* runs where its product stood */

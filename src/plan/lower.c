@@ -175,7 +175,7 @@ static bool lower_record(nacre_plan *plan, const nacre_work *work, const nacre_r
     for (int i = 0; i < r->inputs; i++) {
         in[i] = r->in[i] ? nacre_work_id(work, nacre_work_resolve(r->in[i])) : -1;
     }
-    /* Not nacre_work_id: of a record that is computed again for another result, one that is stored is a leaf besides. */
+    /* Not nacre_work_id: what is stored of a record that runs again for another result is a leaf besides. */
     int first_out = r->out[0].plan_index;
     if (r->op == &nacre_op_copy) {
         return lower_identity(plan, r, record, in[0], first_out, work->mark);

@@ -193,8 +193,8 @@ static int64_t panel_parts(const job *j) {
     return nacre_parts(j->panel_count, j->plan.task_panels);
 }
 
-/* Tasks of a round in order: batch, sweep, panels, tiles of the sweep. Of a turned product the tiles are of the weights:
-   neighbouring tasks, so one thread's, share them, and it has them in its cache from step to step. */
+/* Tasks of a round in order: batch, sweep, panels, tiles of the sweep. Of a turned product the tiles are the
+   weights': neighbouring tasks, which one thread takes, share them, and it has them in its cache. */
 static void compute_task(void *context, size_t index) {
     const job *j = context;
     nacre_group_buffers buffers;

@@ -1,5 +1,5 @@
-/* The rules by which f32 products are packed and cut into tasks. They look at shapes and strides alone, and every plan has
-   the same bits. The sizes are those of caches as CPUs of 2020 to 2025 have them (measured on Zen 5: 48 KiB, 1 MiB and 32 MiB);
+/* The rules by which f32 products are packed and cut into tasks. They look at shapes and strides alone, and every
+   plan has the same bits. Sizes and costs are from measurements on Zen 5 (caches of 48 KiB, 1 MiB and 32 MiB);
    `nacre tune` finds what suits another machine better. */
 #include "backend/cpu/product_plan.h"
 
@@ -66,8 +66,8 @@ static void choose_way(nacre_product_plan *plan, const nacre_product *straight, 
 #define ROUND_BYTES ((int64_t)4 << 20)
 /* Rows that lie as tiles read them are packed nevertheless where they fall on few cache sets and are read often: B's
    rows by many tiles, A's under many panels. A's whole tile would need one set; then B stays as it lies, unless it is
-   so large that its rows' pages are too many besides. Fitted on Zen 5: 1024 x 1024 x 1024 lost its tiles of A to one set, and
-   with 2048 x 2048 x 2048 the rows of B took half the time, while a few hundred rows of A do not pay for packing B. */
+   so large that its rows' pages are too many besides. 1024 x 1024 x 1024 lost its tiles of A to one set, and with
+   2048 x 2048 x 2048 the rows of B took half the time, while a few hundred rows of A do not pay for packing B. */
 #define COLLIDING_B 512
 #define COLLIDING_B_DEPTH 64
 #define COLLIDING_B_ROWS 768
@@ -123,17 +123,17 @@ static void plan_rounds(nacre_product_plan *plan) {
 /* ---- tasks ---- */
 
 /* Rows of A under one sweep of panels stay in a core's own cache; where all panels do, few rows at a time leave
-   their output in whole lines: on Zen 5 4 % of a training step of gpt, 2 to 4 % of vit's. Where there are few rows anyhow, finer
-   sweeps only part the threads: 2 % of mlp's on two. */
+   their output in whole lines: 4 % of a training step of gpt, 2 to 4 % of vit's. With fewer than 512 rows mlp's
+   step lost 2 % by it on two threads. */
 #define SWEEP_BYTES ((int64_t)384 << 10)
 #define SHORT_SWEEP_BYTES ((int64_t)32 << 10)
 #define SHORT_SWEEP_B ((int64_t)256 << 10)
 #define SHORT_SWEEP_ROWS 512
-/* Multiply-adds of a task at least: about 1 us, several times what it costs to hand it out. */
+/* Multiply-adds of a task at least: about 1 us. */
 #define TASK_WORK ((int64_t)128 << 10)
 /* A task of all tiles under a panel: up to this many rows, where the packing that it saves to hand over
-   between threads weighs more than what finer tasks would gain (3 to 5 % of the products of mlp), and with this many panels to
-   share. */
+   between threads weighs more than what finer tasks would gain (3 to 5 % of a product), and with this many panels
+   to share. */
 #define WHOLE_ROWS 128
 #define WHOLE_PANELS 4
 

@@ -90,14 +90,14 @@ static nacre_adam_constants fold_adam(const nacre_word *attrs, int64_t t) {
     };
 }
 
-/* Two powers and a root take longer than the update of a bias, and a step's updates have all the same: the last
-   ones are kept. */
 static bool same_words(const nacre_word *a, const nacre_word *b, int count) {
     bool same = true;
     for (int i = 0; i < count; i++) same &= a[i].i == b[i].i;
     return same;
 }
 
+/* Two powers and a root take longer than the update of a bias, and a step's updates have all the same: the last
+   ones are kept. */
 static nacre_adam_constants adam_constants(const nacre_word *attrs, int64_t t) {
     static _Thread_local struct {
         nacre_word attrs[NACRE_ADAM_WEIGHT_DECAY + 1];
