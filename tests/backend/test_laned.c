@@ -294,6 +294,34 @@ static void a_window_may_be_as_large_as_its_image(void **state) {
     check_geometry((geometry){2, 1, 2, 2, 2, {4, 4}, {1, 1}, {1, 1}, {1, 1}, 1});
 }
 
+/* What a convolution knows of its columns is as much for a wide image as for a narrow one. */
+static void a_wide_image_takes_no_more_scratch(void **state) {
+    (void)state;
+    const nacre_op *ops[] = {&nacre_op_conv2d, &nacre_op_conv2d_backward_input};
+    for (int i = 0; i < 2; i++) {
+        size_t scratch[2];
+        for (int wide = 0; wide < 2; wide++) {
+            geometry g = {2, 1, 1, 1, wide ? 3001 : 101, {1, 3}, {1, 2}, {0, 1}, {1, 1}, 1};
+            nacre_shape x = NACRE_SHAPE(g.samples, 1, 1, g.columns);
+            nacre_shape y = NACRE_SHAPE(g.samples, 1, 1, extent(&g, 1));
+            nacre_word attrs[NACRE_MAX_ATTRS] = {0};
+            set_attrs(&g, attrs);
+            nacre_plan_op step = kit_step(ops[i], attrs);
+            step.inputs = 2;
+            step.outputs = 1;
+            step.in[0] = laned_array(i ? y : x);
+            step.in[1] = kit_array(NACRE_F32, NACRE_SHAPE(1, 1, 1, 3));
+            step.out[0] = laned_array(i ? x : y);
+            assert_true(nacre_backend_cpu.prepare(&step));
+            scratch[wide] = step.scratch;
+            kit_end();
+        }
+        assert_int_equal(scratch[0], scratch[1]);
+    }
+    check_geometry((geometry){2, 2, 3, 1, 501, {1, 3}, {1, 2}, {0, 1}, {1, 1}, 1});
+    check_geometry((geometry){2, 2, 3, 1, 400, {1, 9}, {1, 4}, {0, 4}, {1, 3}, 1});
+}
+
 static void samples_go_into_lanes_and_back(void **state) {
     (void)state;
     for (int64_t samples = 1; samples <= 34; samples += 3)
@@ -329,6 +357,7 @@ int main(void) {
         KIT_TEST(dilated_and_grouped_convolutions_are_right),
         KIT_TEST(weight_gradients_have_the_same_bits_at_every_level),
         KIT_TEST(a_window_may_be_as_large_as_its_image),
+        KIT_TEST(a_wide_image_takes_no_more_scratch),
         KIT_TEST(samples_go_into_lanes_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

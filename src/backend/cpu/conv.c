@@ -67,6 +67,12 @@ static bool continues(const segment *a, const segment *b, int64_t pixels) {
 static int64_t period(const sums *s) { return s->backward ? s->c.column.stride : 1; }
 static int64_t pixel_step(const sums *s) { return s->backward ? 1 : s->c.column.stride; }
 
+/* Along a row each tap comes into the image once and leaves it once: so many segments there may be of each residue,
+   and one is looked at before it is known to continue the last. */
+static int64_t most_segments(const sums *s) {
+    return nacre_smaller(s->out_columns, period(s) * (2 * s->c.column.taps + 1) + 1);
+}
+
 static void find_segments(sums *s) {
     s->segment_count = 0;
     for (int64_t residue = 0; residue < period(s); residue++) {
@@ -418,7 +424,7 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     nacre_conv_padding padding = sides(&s);
     scratch += s.way == NACRE_CONV_COLUMNS
                    ? (size_t)nacre_conv_padded_floats(&s, &padding) * sizeof(float)
-                   : (size_t)s.out_columns * sizeof(segment);
+                   : (size_t)most_segments(&s) * sizeof(segment);
     return nacre_cpu_use(step, run_sums, scratch,
                          step->in[0].laned ? "laned convolution" : "convolution");
 }
