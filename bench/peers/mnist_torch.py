@@ -4,6 +4,10 @@
 
 DIR holds MNIST's four files, raw or gzip. Prints a line of JSON after every epoch. All of the
 training set is one tensor and a batch is one indexing: the fastest way to feed PyTorch.
+
+The rates of all steps are those of nacre_cli_make_model() (src/cli/settings.c): three phases, the last shorter batch is
+taken too, and Adam's first decay stays 0.9, which OneCycleLR would else move with the rate. So are the distributions
+from which the weights are drawn; the draws themselves and the order of the samples are each program's own.
 """
 
 import gzip
@@ -52,10 +56,20 @@ def main():
         nn.ReLU(),
         nn.Linear(128, 10),
     )
-    batches = len(images) // BATCH
+    for layer in network[::2]:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    batches = -(-len(images) // BATCH)
     optimizer = torch.optim.Adam(network.parameters(), lr=PEAK_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PEAK_RATE, total_steps=EPOCHS * batches
+        optimizer,
+        PEAK_RATE,
+        total_steps=EPOCHS * batches,
+        pct_start=0.2,
+        div_factor=16,
+        final_div_factor=1e4,
+        three_phase=True,
+        cycle_momentum=False,
     )
     for epoch in range(EPOCHS):
         order = torch.randperm(len(images))
