@@ -561,6 +561,7 @@ static const nacre_op_case cases[] = {
     ATTENTION_CASES("", do_attention, D(2, 3, 4), D(2, 5, 4), 2),
     ATTENTION_CASES("causal", do_attention_causal, D(1, 4, 4), D(1, 3, 4), 2),
     ATTENTION_CASES("scaled", do_attention_scaled, D(1, 3, 4), D(1, 3, 4), 2),
+    ATTENTION_CASES("one wide", do_attention_scaled, D(3, 4, 1), D(3, 5, 1), 2),
     ATTENTION_CASES("by axis", do_attention_4d, D(2, 2, 3, 2), D(2, 2, 4, 2), 2),
     ATTENTION_CASES("one key", do_attention, D(2, 3, 4), D(2, 1, 4), 1),
     ATTENTION_CASES("no keys", do_attention, D(2, 3, 4), D(2, 0, 4), 0),

@@ -182,7 +182,7 @@ static void run_attention(const nacre_plan_op *step, void *scratch) {
 
 bool nacre_cpu_prepare_attention(nacre_plan_op *step) {
     for (int i = 0; i < step->inputs; i++)
-        if (step->in[i].strides[2] != 1) return false;
+        if (step->in[i].shape.dims[2] != 1 && step->in[i].strides[2] != 1) return false;
     attention_job j = job_of(step);
     size_t scratch = j.floats <= STACK_FLOATS ? 0 : (size_t)(j.runs * j.floats) * sizeof(float);
     return nacre_cpu_use(step, run_attention, scratch, "heads");
