@@ -43,11 +43,14 @@ static bool by_tanh(const nacre_word *attrs) {
     return attrs[NACRE_GELU_APPROXIMATE].i == NACRE_GELU_TANH;
 }
 
-static double twice_u(double x) { return 2 * ROOT_2_OVER_PI * (x + CUBIC * x * x * x); }
+/* exp(-|2 u|): of the size, so that it cannot overflow. P = 1 / (1 + e) on the right, e / (1 + e) on the left. */
+static double shrunk(double x) { return exp(-fabs(2 * ROOT_2_OVER_PI * (x + CUBIC * x * x * x))); }
+
+static double tanh_share(double x, double e) { return (x < 0 ? e : 1) / (1 + e); }
 
 static double gelu_float(const double *x, const nacre_word *attrs) {
     if (x[0] < -FAR) return 0;
-    double p = by_tanh(attrs) ? 1 / (1 + exp(-twice_u(x[0]))) : 0.5 * erfc(-ROOT_HALF * x[0]);
+    double p = by_tanh(attrs) ? tanh_share(x[0], shrunk(x[0])) : 0.5 * erfc(-ROOT_HALF * x[0]);
     return x[0] * p;
 }
 
@@ -59,9 +62,9 @@ static double backward_float(const double *in, const nacre_word *attrs) {
         double bell = BELL * exp(-0.5 * x * x);
         return in[1] * (0.5 * erfc(-ROOT_HALF * x) + x * bell);
     }
-    double e = exp(-twice_u(x)), p = 1 / (1 + e);
+    double e = shrunk(x), both = e / ((1 + e) * (1 + e)); /* P (1 - P), even in x */
     double slope = 2 * ROOT_2_OVER_PI * (1 + 3 * CUBIC * x * x);
-    return in[1] * (p + x * slope * (p * (e * p)));
+    return in[1] * (tanh_share(x, e) + x * slope * both);
 }
 
 static nacre_tensor *record_backward(nacre_gradient *g, nacre_tensor *x, nacre_tensor *dy) {
@@ -94,6 +97,13 @@ const nacre_op nacre_op_gelu = {
 
 /* ---- the second derivative, in ordinary ops ---- */
 
+/* x between -FAR and FAR, beyond which it is 0, so that no power overflows; NaN passes. */
+static nacre_tensor *cut(nacre_tensor *x, const char *file, int line) {
+    nacre_dtype dtype = nacre_dtype_of(x);
+    x = nacre_maximum_at(x, nacre_scalar(dtype, -FAR, file, line), file, line);
+    return nacre_minimum_at(x, nacre_scalar(dtype, FAR, file, line), file, line);
+}
+
 /* (2 - x^2) exp(-x^2 / 2) / sqrt(2 pi) */
 static nacre_tensor *curvature_erf(nacre_tensor *x, const char *file, int line) {
     nacre_tensor *square = nacre_mul_at(x, x, file, line);
@@ -124,8 +134,9 @@ static void backward_gradient(nacre_gradient *g) {
     int line = g->line;
     if (g->wanted[1]) g->din[1] = record_backward(g, g->in[0], g->dout[0]);
     if (!g->wanted[0]) return;
-    nacre_tensor *bend = by_tanh(g->attrs) ? curvature_tanh(g->in[0], file, line)
-                                           : curvature_erf(g->in[0], file, line);
+    nacre_tensor *x = cut(g->in[0], file, line);
+    nacre_tensor *bend =
+        by_tanh(g->attrs) ? curvature_tanh(x, file, line) : curvature_erf(x, file, line);
     nacre_tensor *both = nacre_mul_at(g->in[1], g->dout[0], file, line);
     g->din[0] = nacre_mul_at(both, bend, file, line);
 }

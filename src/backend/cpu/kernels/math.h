@@ -152,10 +152,15 @@ INLINE vec vec_gelu_power(vec x, vec square) {
     return vec_exp_bounded(vec_max(vec_set(-87.0f), vec_min(vec_set(87.0f), argument)));
 }
 
+/* 0 below -11, where y and its slope are smaller than any f32, but the bounded power is not. */
+INLINE vec vec_or_nothing(vec x, vec y) {
+    return vec_select(vec_less(x, vec_set(-11.0f)), vec_zero(), y);
+}
+
 INLINE vec vec_gelu_tanh(vec x) {
     const vec from = vec_max(vec_set(-30.0f), x);
     const vec e = vec_gelu_power(from, vec_mul(from, from));
-    return vec_div(from, vec_add(vec_set(1.0f), e));
+    return vec_or_nothing(x, vec_div(from, vec_add(vec_set(1.0f), e)));
 }
 
 /* p + x 2 u' p (1 - p) with p = 1 / (1 + e), 1 - p = e p */
@@ -164,7 +169,7 @@ INLINE vec vec_gelu_tanh_slope(vec x) {
     const vec e = vec_gelu_power(c, square);
     const vec p = vec_div(one, vec_add(one, e));
     const vec slope = vec_fma(square, vec_set(0x1.b6676cp-3f), vec_set(0x1.988454p0f));
-    return vec_fma(vec_mul(c, slope), vec_mul(p, vec_mul(e, p)), p);
+    return vec_or_nothing(x, vec_fma(vec_mul(c, slope), vec_mul(p, vec_mul(e, p)), p));
 }
 
 #endif
