@@ -9,10 +9,11 @@ import ctypes.util
 import glob
 import math
 import os
+import statistics
 
 import processes
 from report import row
-from steps import PEAK_SHARE
+from steps import PEAK_SHARE, left
 
 LARGE = {n: f"matmul:{n}x{n}x{n}:nn" for n in (1024, 2048)}
 # (rows, out, in) of linear layers: mlp at three batches, lenet, vit, gpt.
@@ -82,14 +83,22 @@ def _rounds(bench, names, workers, threads):
 
 
 def _best(rounds, names):
-    """{name: {who: us}} of the rounds in which the machine was at its best, and its peak then."""
+    """Of the rounds in which the machine was at its best {name: {who: us}}, the best and the median, and its peak then."""
     peak = max(round_[0] for round_ in rounds)
     kept = [times for of_round, times in rounds if of_round >= PEAK_SHARE * peak]
-    best = {
-        name: {who: min(times[who][i] for times in kept) for who in kept[0]}
-        for i, name in enumerate(names)
+
+    def over_rounds(choose):
+        return {
+            name: {who: choose(times[who][i] for times in kept) for who in kept[0]} for i, name in enumerate(names)
+        }
+
+    return {
+        "us_best": over_rounds(min),
+        "us_median": over_rounds(statistics.median),
+        "peak_gflops": peak,
+        "rounds": len(rounds),
+        "rounds_dropped": len(rounds) - len(kept),
     }
-    return best, peak, len(rounds) - len(kept)
 
 
 def ratio_of(times):
@@ -97,31 +106,32 @@ def ratio_of(times):
     return times["nacre"] / min(time for who, time in times.items() if who != "nacre")
 
 
-def _peak_row(n, threads, us, peak, name):
-    what = f"product of {n} cubed, {threads} thread(s): share of the measured peak"
-    return row(what, 2 * n**3 / us * 1e-3 / peak, note=f"peak {peak:.0f} GFLOP/s", name=name)
+def _peak_row(n, threads, figures, which):
+    what, peak = f"product of {n} cubed, {threads} thread(s): share of the measured peak", figures["peak_gflops"]
+    share = 2 * n**3 / figures["us_best"][LARGE[n]]["nacre"] * 1e-3 / peak
+    note, name = f"peak {peak:.0f} GFLOP/s", f"products.peak.{n}.{which}"
+    return row(what, share, note=note, name=name, rounds=left(figures))
 
 
 def _rows(figures, threads):
-    best, peak, which = figures["us_best"], figures["peak_gflops"], "1" if threads == 1 else "all"
-    rows = [_peak_row(n, threads, best[name]["nacre"], peak, f"products.peak.{n}.{which}") for n, name in LARGE.items()]
+    best, which = figures["us_best"], "1" if threads == 1 else "all"
+    rows = [_peak_row(n, threads, figures, which) for n in LARGE]
     if len(best[LARGE[1024]]) == 1:
         return rows
     ratios = {name: ratio_of(best[name]) for name in shapes()}
     worst = max(ratios, key=ratios.get)
     mean = math.exp(sum(math.log(ratio) for ratio in ratios.values()) / len(ratios))
-    dropped = f"{figures['rounds_dropped']} of {figures['rounds']} rounds dropped"
 
     def times(name):
         return f"{name}: " + ", ".join(f"{who} {us:.1f} us" for who, us in best[name].items())
 
     for kind, what, value, note in (
-        ("mean", f"{len(ratios)} products, geometric mean", mean, dropped),
+        ("mean", f"{len(ratios)} products, geometric mean", mean, ""),
         ("worst", "products, the worst", ratios[worst], times(worst)),
         *((n, f"product of {n} cubed", ratio_of(best[name]), times(name)) for n, name in LARGE.items()),
     ):
         what = f"{what}, {threads} thread(s): Nacre / the best BLAS"
-        rows.append(row(what, value, note=note, name=f"products.{kind}.{which}"))
+        rows.append(row(what, value, note=note, name=f"products.{kind}.{which}", rounds=left(figures)))
     return rows
 
 
@@ -134,12 +144,6 @@ def products(bench):
         finally:
             for worker in workers.values():
                 worker.close()
-        best, peak, dropped = _best(rounds, names)
-        figures[threads] = {
-            "us_best": best,
-            "peak_gflops": peak,
-            "rounds": len(rounds),
-            "rounds_dropped": dropped,
-        }
+        figures[threads] = _best(rounds, names)
         rows += _rows(figures[threads], threads)
     return rows, figures

@@ -8,8 +8,9 @@ import machine
 from goals import GOALS, Goal
 
 
-def row(what, measured, unit="", note="", name=None, goal=None):
-    """A row, with the goal of its name unless one is given. measured: None where it could not be."""
+def row(what, measured, unit="", note="", name=None, goal=None, rounds=None):
+    """A row, with the goal of its name unless one is given. measured: None where it could not be. rounds: how many were
+    left when those of a slow machine were dropped, of how many, where it was measured in rounds."""
     goal = goal or GOALS.get(name)
     return {
         "what": what,
@@ -19,6 +20,7 @@ def row(what, measured, unit="", note="", name=None, goal=None):
         "at_least": bool(goal and goal.at_least),
         "met": None if goal is None or measured is None else goal.met(measured),
         "note": note,
+        "rounds": list(rounds) if rounds else None,
         "id": name,
     }
 
@@ -38,8 +40,21 @@ def _with_unit(value, unit):
     return f"{number(value)} {unit}".strip()
 
 
-def _verdict(measured, met):
-    return "not measured" if measured is None else {True: "met", False: "MISSED", None: ""}[met]
+def _rounds(of):
+    return "{} of {}".format(*of["rounds"]) if of.get("rounds") else ""
+
+
+def _few(of):
+    """A best time of so few rounds is luck."""
+    left, all_rounds = of.get("rounds") or (2, 2)
+    return left < 2 or 2 * left < all_rounds
+
+
+def _verdict(of, met):
+    if of["measured"] is None:
+        return "not measured"
+    few = f", TOO FEW ROUNDS ({_rounds(of)})" if met is not None and _few(of) else ""
+    return {True: "met", False: "MISSED", None: ""}[met] + few
 
 
 def table(rows):
@@ -47,8 +62,9 @@ def table(rows):
     for of in rows:
         goal = "" if of["goal"] is None else str(Goal("", of["goal"], of["unit"], of["at_least"]))
         measured = _with_unit(of["measured"], of["unit"])
-        lines.append((of["what"], goal, measured, _verdict(of["measured"], of["met"]), of["note"]))
-    return columns(("what", "goal", "measured", "", "how"), lines)
+        verdict = _verdict(of, of["met"])
+        lines.append((of["what"], goal, measured, verdict, _rounds(of), of.get("program", ""), of["note"]))
+    return columns(("what", "goal", "measured", "", "rounds", "program", "how"), lines)
 
 
 def _doubt(name, measured):
@@ -60,21 +76,43 @@ def _doubt(name, measured):
     return "" if any(of["met"] for of in checks) else ", NOT CHECKED"
 
 
+def _absent(names):
+    """One line of the goals that nobody has tried to measure: by name where few of a kind are lacking."""
+    kinds = {}
+    for name in names:
+        kinds.setdefault(name.split(".")[0], []).append(name)
+    said = []
+    for kind, lacking in kinds.items():
+        of_kind = sum(name.split(".")[0] == kind for name in GOALS)
+        some = f"{kind} ({len(lacking)} of {of_kind})" if len(lacking) < of_kind else f"{kind} ({of_kind})"
+        said.append(some if len(lacking) > 3 or len(lacking) == of_kind else ", ".join(lacking))
+    return f"not measured, {len(names)} of {len(GOALS)} goals: {', '.join(said)}"
+
+
 def goals_table(rows):
-    """Goal, measured, met or not, of every goal. Of rows with one id the last one counts."""
+    """Goal, measured, met or not, of every goal that has a row; the others in one line. Of rows with one id the last one
+    counts."""
     measured = {of["id"]: of for of in rows if of.get("id")}
     lines = []
     for name, goal in GOALS.items():
-        of = measured.get(name, {"measured": None, "note": ""})
+        if name not in measured:
+            continue
+        of = measured[name]
         value = of["measured"]
-        verdict = _verdict(value, None if value is None else goal.met(value))
+        verdict = _verdict(of, None if value is None else goal.met(value))
         verdict += _doubt(name, measured) if value is not None else ""
-        lines.append((goal.what, str(goal), _with_unit(value, goal.unit), verdict, of["note"]))
-    return columns(("goal", "bound", "measured", "", "how"), lines)
+        shown = "-" if value is None else _with_unit(value, goal.unit)
+        lines.append((goal.what, str(goal), shown, verdict, _rounds(of), of.get("program", ""), of["note"]))
+    parts = [columns(("goal", "bound", "measured", "", "rounds", "program", "how"), lines)] if lines else []
+    absent = [name for name in GOALS if name not in measured]
+    return "\n".join(parts + ([_absent(absent)] if absent else []))
 
 
 def columns(heading, lines):
-    lines = [heading, *lines]
+    """A column that has nothing in any line is left out."""
+    kept = [i for i in range(len(heading)) if any(line[i] for line in lines)]
+    lines = [[line[i] for i in kept] for line in (heading, *lines)]
+    heading = lines[0]
     widths = [max(len(line[i]) for line in lines) for i in range(len(heading))]
     texts = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines

@@ -4,6 +4,8 @@ Absolute times prove nothing on a shared machine, ratios do: what is compared ru
 each on the same CPUs, and of each the best counts.
 """
 
+import statistics
+
 import processes
 from report import row
 from workloads import BATCHES, INFERENCE, peers_of, usual_batch
@@ -83,6 +85,7 @@ def _best(rounds):
     names = [name for name in rounds[0] if all(name in r for r in rounds)]
     return {
         "us_best": {name: min(r[name]["us_min"] for r in kept) for name in names},
+        "us_median": {name: statistics.median(r[name]["us_min"] for r in kept) for name in names},
         "us_best_of_all_rounds": {name: min(r[name]["us_min"] for r in rounds) for name in names},
         "rounds": len(rounds),
         "rounds_dropped": len(rounds) - len(kept),
@@ -97,11 +100,16 @@ def _us(time):
     return f"{time:.1f}" if time < 100 else f"{time:.0f}"
 
 
+def left(*results):
+    """(rounds left, rounds) of that result which kept the smallest part."""
+    counts = [(result["rounds"] - result["rounds_dropped"], result["rounds"]) for result in results]
+    return min(counts, key=lambda count: (count[0] / count[1], count[0]))
+
+
 def _note(result, peer):
     return (
         f"{_us(result['us_best']['nacre'])} us / {_us(result['us_best'][peer])} us; "
-        f"{result['roofline_share']:.0%} of the roofline; "
-        f"{result['rounds_dropped']} of {result['rounds']} rounds dropped"
+        f"{result['roofline_share']:.0%} of the roofline"
     )
 
 
@@ -110,7 +118,7 @@ def _share_row(kind, workload, batch, result):
     name = f"fraction.{'infer.' if kind == 'infer' else ''}{workload}.{batch}"
     what = f"{workload}, {mode}, batch {batch}, 1 thread: share of the roofline"
     how = f"{_us(result['nacre']['roofline_us'])} us / {_us(result['nacre']['us_min'])} us"
-    return row(what, result["roofline_share"], note=how, name=name)
+    return row(what, result["roofline_share"], note=how, name=name, rounds=left(result))
 
 
 def _pair_rows(kind, workload, batch, threads, result):
@@ -120,7 +128,7 @@ def _pair_rows(kind, workload, batch, threads, result):
             what = f"{kind} {workload}, batch {batch}, {threads} thread(s) each: Nacre / {peer}"
             ratio = result["us_best"]["nacre"] / result["us_best"][peer]
             name = f"{kind}.{workload}.{batch}.{threads}.{peer}"
-            rows.append(row(what, ratio, note=_note(result, peer), name=name))
+            rows.append(row(what, ratio, note=_note(result, peer), name=name, rounds=left(result)))
     return rows
 
 
@@ -136,7 +144,8 @@ def _best_row(kind, workload, batch, of_threads):
     peer = min(best, key=best.get)
     what = f"{kind} {workload}, batch {batch}, best of all: Nacre / {peer}"
     how = f"{_us(ours)} us / {_us(best[peer])} us, {peer}"
-    return [row(what, ours / best[peer], note=how, name=f"{kind}.{workload}.{batch}")]
+    name, rounds = f"{kind}.{workload}.{batch}", left(*of_threads.values())
+    return [row(what, ours / best[peer], note=how, name=name, rounds=rounds)]
 
 
 def _compare(bench, workload, batches, infer, all_threads):
