@@ -25,8 +25,8 @@ NACRE_API void nacre_set_eager(bool eager);
 NACRE_API void nacre_set_nan_watch(bool watch);
 
 /* The most that the calling thread's evaluations may take for what they compute on the way, in bytes; parameters,
-   inputs and results are not counted. 0: no limit. A plan that would take more recomputes element-wise values
-   instead of keeping them, with the same bits; if that does not suffice, the evaluation fails with
+   inputs and results are not counted. 0: no limit. A plan that would take more recomputes element-wise values,
+   norms, pools and the like instead of keeping them, with the same bits; if that does not suffice, the evaluation fails with
    NACRE_OUT_OF_MEMORY before any work, names the largest values, and nothing has changed. */
 NACRE_API void nacre_set_memory_limit(size_t bytes);
 

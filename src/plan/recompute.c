@@ -59,8 +59,32 @@ static int result_of(const plan_step *step, int id) {
     return -1;
 }
 
-/* An element-wise group, or the epilogue of a product whose own result is kept anyway. */
-static bool can_repeat(const nacre_plan *plan, int value, int at, plan_step *again) {
+static bool all_stay(const nacre_plan *plan, const plan_step *step, int at) {
+    for (int i = 0; i < step->inputs; i++)
+        if (step->in[i] >= 0 && !stays(plan, step->in[i], at)) return false;
+    return true;
+}
+
+/* Takes no longer than reading and writing its values does: norms, pools, softmax, lookups. */
+static bool is_cheap(const nacre_plan *plan, const plan_step *step) {
+    double bytes = 0;
+    for (int i = 0; i < step->inputs; i++)
+        if (step->in[i] >= 0) bytes += (double)plan->values[step->in[i]].bytes;
+    for (int k = 0; k < step->outputs; k++) bytes += (double)plan->values[step->out[k]].bytes;
+    return step->flops <= bytes;
+}
+
+/* The whole step again; the caller puts new values in the place of its results. */
+static bool can_repeat_whole(const nacre_plan *plan, const plan_step *step, int at,
+                             plan_step *again) {
+    if (!step->op || !is_cheap(plan, step) || !all_stay(plan, step, at)) return false;
+    *again = *step;
+    again->check = CHECK_NONE; /* the first run has checked */
+    return true;
+}
+
+/* One result of an element-wise group, or of the epilogue of a product whose own result is kept anyway. */
+static bool can_repeat_group(const nacre_plan *plan, int value, int at, plan_step *again) {
     const plan_step *step = &plan->steps[plan->values[value].defined];
     if (!step->program) return false;
     int result = result_of(step, value), product = -1;
@@ -76,11 +100,14 @@ static bool can_repeat(const nacre_plan *plan, int value, int at, plan_step *aga
     again->own = again->inputs = 0;
     if (step->op) again->in[again->inputs++] = product;
     for (int i = step->own; i < step->inputs; i++) again->in[again->inputs++] = step->in[i];
-    for (int i = 0; i < again->inputs; i++)
-        if (!stays(plan, again->in[i], at)) return false;
     again->outputs = 1;
     again->out[0] = result; /* the caller puts the new value here */
-    return true;
+    return all_stay(plan, again, at);
+}
+
+static bool can_repeat(const nacre_plan *plan, int value, int at, plan_step *again) {
+    const plan_step *step = &plan->steps[plan->values[value].defined];
+    return can_repeat_group(plan, value, at, again) || can_repeat_whole(plan, step, at, again);
 }
 
 static bool has_slot_views(const nacre_plan *plan, int value) {
@@ -141,12 +168,25 @@ static void reread(nacre_plan *plan, int value, int made, int at) {
         }
 }
 
+/* New values for the results of `again`; `value` and its views are read as the new one from step `at` on. */
+static bool renew_results(nacre_plan *plan, int value, int at, plan_step *again) {
+    if (!again->op) {
+        again->program = one_result(plan, again->program, again->out[0]);
+        again->out[0] = value;
+    }
+    if (!again->op && !again->program) return false;
+    for (int k = 0; k < again->outputs; k++) {
+        int old = again->out[k], made = copy_value(plan, old);
+        plan->values[made].place = PLACE_ARENA;
+        again->out[k] = made;
+        if (old == value) reread(plan, value, made, at);
+    }
+    return true;
+}
+
 static bool repeat(nacre_plan *plan, int value, int at, plan_step again) {
-    again.program = one_result(plan, again.program, again.out[0]);
-    if (!again.program) return false;
-    again.out[0] = copy_value(plan, value);
+    if (!renew_results(plan, value, at, &again)) return false;
     again.label = "recompute";
-    reread(plan, value, again.out[0], at);
     memmove(&plan->steps[at + 1], &plan->steps[at],
             (size_t)(plan->step_count - at) * sizeof *plan->steps);
     plan->steps[at] = again;

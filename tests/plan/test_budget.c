@@ -129,6 +129,73 @@ static void every_limit_is_kept_or_refused(void **state) {
     assert_true(kept > 2 && refused > 2);
 }
 
+/* ---- convolutions and norms ---- */
+
+enum { BLOCKS = 6, SAMPLES = 16, CHANNELS = 8, SIDE = 12, TAPS = CHANNELS * CHANNELS * 9 };
+static const size_t image_bytes = sizeof(float) * SAMPLES * CHANNELS * SIDE * SIDE;
+
+static nacre_tensor *images, *filters[BLOCKS], *ones, *zeros;
+
+static int make_filters(void **state) {
+    (void)state;
+    images = nacre_randn(NACRE_SHAPE(SAMPLES, CHANNELS, SIDE, SIDE));
+    ones = nacre_full(NACRE_SHAPE(CHANNELS), 1);
+    zeros = nacre_full(NACRE_SHAPE(CHANNELS), 0);
+    nacre_tensor *all[BLOCKS + 3] = {images, ones, zeros};
+    for (int i = 0; i < BLOCKS; i++)
+        all[i + 3] = filters[i] =
+            nacre_randn(NACRE_SHAPE(CHANNELS, CHANNELS, 3, 3), .stream = (uint64_t)i + 20);
+    if (nacre_eval_all(all, BLOCKS + 3) != NACRE_OK) return -1;
+    for (int i = 0; i < BLOCKS; i++) nacre_requires_grad(filters[i], true);
+    return 0;
+}
+
+static nacre_tensor *record_blocks(void) {
+    nacre_tensor *h = images;
+    for (int i = 0; i < BLOCKS; i++) {
+        nacre_tensor *y = nacre_f_conv2d(h, filters[i], NULL, .padding = {1, 1});
+        h = nacre_f_relu(nacre_f_batch_norm(y, ones, zeros));
+    }
+    return nacre_mean(nacre_mul(h, h));
+}
+
+static size_t run_blocks(float *gradient) {
+    nacre_scope scope = nacre_scope_begin();
+    assert_int_equal(nacre_backward(record_blocks()), NACRE_OK);
+    nacre_tensor *wanted[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++) wanted[i] = nacre_grad(filters[i]);
+    assert_int_equal(nacre_eval_all(wanted, BLOCKS), NACRE_OK);
+    size_t peak = nacre_plan_statistics().last_peak_bytes;
+    assert_int_equal(nacre_copy_to(wanted[0], gradient, TAPS * sizeof *gradient), NACRE_OK);
+    for (int i = 0; i < BLOCKS; i++) nacre_zero_grad(filters[i]);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    return peak;
+}
+
+/* Backward reads what each norm gave and what it was given: half of these can be made again from the others. */
+static void norms_are_repeated_with_the_same_bits(void **state) {
+    (void)state;
+    float kept[TAPS], again[TAPS];
+    size_t whole = run_blocks(kept);
+    assert_true(whole > (2 * BLOCKS - 2) * image_bytes);
+    size_t limit = whole - (BLOCKS - 2) * image_bytes;
+    nacre_set_memory_limit(limit);
+    assert_true(run_blocks(again) <= limit);
+    assert_memory_equal(kept, again, sizeof kept);
+}
+
+/* Evaluated before the backward pass, what a gradient will read is stored beside the arena, which holds
+   what is passed from step to step alone. */
+static void what_is_stored_for_a_gradient_leaves_the_arena_at_once(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    assert_int_equal(nacre_eval(record_blocks()), NACRE_OK);
+    assert_true(nacre_plan_statistics().last_peak_bytes < (BLOCKS + 2) * image_bytes);
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+static int make_all(void **state) { return make_weights(state) || make_filters(state); }
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_tighter_limit_recomputes_and_changes_no_bit, release_limit),
@@ -136,6 +203,8 @@ int main(void) {
         cmocka_unit_test_teardown(a_limit_that_cannot_be_met_is_refused_before_any_work,
                                   release_limit),
         cmocka_unit_test_teardown(every_limit_is_kept_or_refused, release_limit),
+        cmocka_unit_test_teardown(norms_are_repeated_with_the_same_bits, release_limit),
+        cmocka_unit_test(what_is_stored_for_a_gradient_leaves_the_arena_at_once),
     };
-    return cmocka_run_group_tests(tests, make_weights, NULL);
+    return cmocka_run_group_tests(tests, make_all, NULL);
 }
