@@ -8,6 +8,7 @@ typedef struct lanes {
     nacre_plan *plan;
     int *twin;   /* value -> its laned form; -1: none yet */
     bool *plain; /* value (base) -> lies in its plain form */
+    bool *root;  /* value (base) -> is asked for, in its plain form */
 } lanes;
 
 static void describe(const nacre_plan *plan, const int *ids, int count, nacre_array *arrays) {
@@ -109,8 +110,8 @@ static bool follows(const lanes *l, const plan_step *step) {
         operand kind = operand_of(plan, id, shape);
         if (kind == OPERAND_OTHER) return false;
         if (kind == OPERAND_SHARED) continue;
-        bool has_plain = l->plain[plan->values[id].base];
-        if (l->twin[id] >= 0 && !has_plain) laned++;
+        int base = plan->values[id].base;
+        if (l->twin[id] >= 0 && (!l->plain[base] || l->root[base])) laned++;
         if (l->twin[id] < 0) plain++;
     }
     return laned > plain;
@@ -145,6 +146,12 @@ static void turn_outputs(lanes *l, plan_step *step, unsigned wanted) {
     }
 }
 
+/* Results that are asked for, at once: the lanes need not stay until the end. */
+static void turn_roots(lanes *l, const plan_step *step) {
+    for (int i = 0; i < step->outputs; i++)
+        if (l->root[step->out[i]]) need_plain(l, step->out[i], step->record);
+}
+
 static bool begin(lanes *l, nacre_plan *plan) {
     /* A value gets a twin at most, and a copy each way. */
     size_t values = (size_t)plan->value_count, old = (size_t)plan->value_capacity;
@@ -154,11 +161,14 @@ static bool begin(lanes *l, nacre_plan *plan) {
     l->plan = plan;
     l->twin = nacre_plan_alloc(plan, old + values, sizeof *l->twin);
     l->plain = nacre_plan_alloc(plan, old + values, sizeof *l->plain);
-    if (!grown || !l->twin || !l->plain) return false;
+    l->root = nacre_plan_alloc(plan, old + values, sizeof *l->root);
+    if (!grown || !l->twin || !l->plain || !l->root) return false;
     memcpy(grown, plan->values, values * sizeof *grown);
     memset(l->twin, -1, (old + values) * sizeof *l->twin);
     plan->values = grown;
     for (size_t i = 0; i < values; i++) l->plain[i] = plan->values[i].place == PLACE_LEAF;
+    for (int r = 0; r < plan->root_count; r++)
+        l->root[plan->values[plan->root_value[r]].base] = true;
     return true;
 }
 
@@ -180,10 +190,7 @@ bool nacre_plan_lanes(nacre_plan *plan) {
         turn_inputs(&l, &step, wanted);
         turn_outputs(&l, &step, wanted);
         plan->steps[plan->step_count++] = step;
-    }
-    for (int r = 0; r < plan->root_count; r++) {
-        int id = plan->root_value[r];
-        need_plain(&l, id, plan->values[id].record);
+        turn_roots(&l, &old[s]);
     }
     return true;
 }
