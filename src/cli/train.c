@@ -10,6 +10,7 @@
 #include "cli/settings.h"
 #include "cli/signals.h"
 #include "cli/synthetic.h"
+#include "train/model.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -109,7 +110,8 @@ static bool measure(training *run) {
         return true;
     }
     run->train_loss = run->loss_count ? run->loss_sum / (double)run->loss_count : NAN;
-    if (nacre_evaluate(run->model, run->data.test, 0, &run->test) != NACRE_OK) {
+    int64_t most = nacre_model_most(run->settings.values.batch_size, run->data.train);
+    if (nacre_model_evaluate_set(run->model, run->data.test, 0, most, &run->test) != NACRE_OK) {
         nacre_cli_library_error();
         return false;
     }

@@ -80,7 +80,7 @@ static nacre_status watch_batch(nacre_fit_run *run, const nacre_batch *batch, bo
     nacre_set_nan_watch(true);
     nacre_module_set_trace(note_module, out);
     nacre_status status = update ? nacre_model_step(run->model, batch, run->classes, &result)
-                                 : nacre_model_judge(run->model, batch, run->classes, &result);
+                                 : nacre_model_judge(run->model, batch, run->classes, 0, &result);
     nacre_module_set_trace(NULL, NULL);
     nacre_set_eager(eager);
     nacre_set_nan_watch(watch);

@@ -9,8 +9,17 @@
 
 enum { EVALUATION_BATCH = 1000 };
 
+int64_t nacre_model_most(int64_t batch_size, const nacre_dataset *train) {
+    const nacre_thread *thread = nacre_this_thread();
+    int64_t samples = nacre_dataset_count(train);
+    if (!thread || thread->memory_limit == 0) {
+        return 0;
+    }
+    return batch_size < samples ? batch_size : samples;
+}
+
 nacre_status nacre_model_evaluate(nacre_model *model, nacre_loader *loader, bool classes,
-                                  nacre_metrics *out) {
+                                  int64_t most, nacre_metrics *out) {
     nacre_model_mode mode = nacre_model_mode_enter(model, NACRE_EVAL);
     bool grad = nacre_set_grad_enabled(false);
     nacre_tally tally = {0};
@@ -18,7 +27,7 @@ nacre_status nacre_model_evaluate(nacre_model *model, nacre_loader *loader, bool
     nacre_status status = nacre_loader_start(loader, 0, 0);
     while (status == NACRE_OK && nacre_loader_next(loader, &batch, &status)) {
         nacre_batch_result result;
-        status = nacre_model_judge(model, &batch, classes, &result);
+        status = nacre_model_judge(model, &batch, classes, most, &result);
         if (status == NACRE_OK) {
             nacre_tally_add(&tally, &result, batch.count);
         }
@@ -31,8 +40,8 @@ nacre_status nacre_model_evaluate(nacre_model *model, nacre_loader *loader, bool
     return status;
 }
 
-nacre_status nacre_evaluate(nacre_model *model, const nacre_dataset *set, int64_t batch_size,
-                            nacre_metrics *out) {
+nacre_status nacre_model_evaluate_set(nacre_model *model, const nacre_dataset *set,
+                                      int64_t batch_size, int64_t most, nacre_metrics *out) {
     nacre_status status = nacre_model_check(model, "evaluate");
     if (status == NACRE_OK && (!set || !out)) {
         status =
@@ -52,9 +61,14 @@ nacre_status nacre_evaluate(nacre_model *model, const nacre_dataset *set, int64_
     if (!loader) {
         return nacre_error_code();
     }
-    status = nacre_model_evaluate(model, loader, nacre_model_has_classes(model, set), out);
+    status = nacre_model_evaluate(model, loader, nacre_model_has_classes(model, set), most, out);
     nacre_loader_free(loader);
     return status;
+}
+
+nacre_status nacre_evaluate(nacre_model *model, const nacre_dataset *set, int64_t batch_size,
+                            nacre_metrics *out) {
+    return nacre_model_evaluate_set(model, set, batch_size, 0, out);
 }
 
 nacre_status nacre_train_epoch(nacre_model *model, nacre_loader *loader, nacre_metrics *out) {

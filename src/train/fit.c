@@ -222,8 +222,9 @@ static nacre_fit_outcome run_epoch(nacre_fit_run *run, int64_t epoch) {
     double trained = (double)(nacre_clock_ns() - start) / 1e9;
     report.samples_per_second = trained > 0 ? (double)report.train.samples / trained : 0;
     if (run->validation) {
-        nacre_status status = nacre_model_evaluate(run->model, run->validation,
-                                                   run->validation_classes, &report.validation);
+        nacre_status status = nacre_model_evaluate(
+            run->model, run->validation, run->validation_classes,
+            nacre_model_most(run->options.batch_size, run->options.train), &report.validation);
         outcome = status == NACRE_OK ? NACRE_FIT_DONE : failed(run, status);
         /* Weights may be finite and yet useless: the epoch's last update shows only here. */
         if (outcome == NACRE_FIT_DONE && !isfinite(report.validation.loss)) {

@@ -34,9 +34,13 @@ typedef struct nacre_batch_result {
    output's shape are one-hot rows. Where it fails nothing has changed. */
 nacre_status nacre_model_step(nacre_model *model, const nacre_batch *batch, bool classes,
                               nacre_batch_result *out);
-/* Forward and loss alone. The caller has set mode and gradients. */
+/* Forward and loss alone. The caller has set mode and gradients. most: the network sees at most so many samples at once,
+   0: all of the batch; the result has the same bits. */
 nacre_status nacre_model_judge(nacre_model *model, const nacre_batch *batch, bool classes,
-                               nacre_batch_result *out);
+                               int64_t most, nacre_batch_result *out);
+/* What to give for `most` beside training steps of batch_size samples of a set: no more than a step under a memory limit,
+   so that what a step may take is enough. */
+int64_t nacre_model_most(int64_t batch_size, const nacre_dataset *train);
 
 /* Sums over batches. */
 typedef struct nacre_tally {
@@ -46,9 +50,12 @@ typedef struct nacre_tally {
 void nacre_tally_add(nacre_tally *tally, const nacre_batch_result *result, int64_t count);
 nacre_metrics nacre_tally_metrics(const nacre_tally *tally);
 
-/* A whole pass over a loader's epoch 0 in eval mode, without gradients. */
+/* A whole pass over a loader's epoch 0 in eval mode, without gradients. most: see nacre_model_judge. */
 nacre_status nacre_model_evaluate(nacre_model *model, nacre_loader *loader, bool classes,
-                                  nacre_metrics *out);
+                                  int64_t most, nacre_metrics *out);
+/* nacre_evaluate with it. */
+nacre_status nacre_model_evaluate_set(nacre_model *model, const nacre_dataset *set,
+                                      int64_t batch_size, int64_t most, nacre_metrics *out);
 
 /* Whether float targets of this set are one-hot rows. set may be NULL. */
 bool nacre_model_has_classes(const nacre_model *model, const nacre_dataset *set);

@@ -85,7 +85,40 @@ class Reports(harness.ProgramTest):
                         ["train", "mnist-mlp", "--data", self.data(), "--out", self.path("small")]):
             refused = self.run_nacre(*command, "--memory", peak // 3)
             self.assert_refused(refused, 1, f"the limit is {peak // 3}",
-                                "matmul [128,784] (401408 bytes)")
+                                "a training step of 128 samples", "matmul [128,784] (401408 bytes)")
+
+    def least_memory(self, *network):
+        """What the refusal of a hopeless limit asks for: the plan with all that can be recomputed."""
+        refused = self.run_nacre("explain", *network, "--memory", 1)
+        self.assert_refused(refused, 1, "a training step of", "needs", "the limit is 1")
+        return int(re.search(r"needs (\d+) bytes", refused.err).group(1))
+
+    def test_a_run_needs_no_more_memory_than_its_explained_step(self):
+        """Evaluation does not either, and gives the figures that it gives without a limit."""
+        data = self.data(train=128, test=1100)
+        for recipe, batch, backend in (("mnist-mlp", 1, "cpu"), ("mnist-mlp", 64, "cpu"), ("mnist-lenet", 1, "cpu"),
+                                       ("mnist-lenet", 48, "cpu"), ("mnist-mlp", 64, "reference")):
+            with self.subTest((recipe, batch, backend)):
+                flags = [recipe, "--batch-size", batch, "--backend", backend]
+                least = self.least_memory(*flags)
+                run = ["train", *flags, "--data", data, "--epochs", 1, "--json", "--quiet", "--out"]
+                name = f"{recipe}-{batch}-{backend}"
+                free = self.good(*run, name + "-free").json
+                kept = self.good(*run, name + "-kept", "--memory", least).json
+                for key in ("train_loss", "test_loss", "test_accuracy"):
+                    self.assertEqual(free[key], kept[key])
+                self.assertEqual(self.good("evaluate", name + "-kept", "--json").json["test_loss"], kept["test_loss"])
+                refused = self.run_nacre(*run, name + "-less", "--memory", least - 1)
+                self.assert_refused(refused, 1, "a training step of", f"needs {least} bytes")
+
+    def test_weights_are_tested_within_the_memory_of_a_step_too(self):
+        """Without an epoch they are tested apart from the run."""
+        run = ["train", "mnist-mlp", "--batch-size", 64, "--data", self.data(train=128, test=1100), "--epochs", 0, "--json",
+               "--quiet", "--out"]
+        kept = self.good(*run, "kept", "--memory", self.least_memory("mnist-mlp", "--batch-size", 64)).json
+        self.assertEqual(kept["test_loss"], self.good(*run, "free").json["test_loss"])
+        self.assert_refused(self.run_nacre(*run, "small", "--memory", 1000), 1, "the evaluation of 64 samples",
+                            "the limit is 1000")
 
     def test_info_says_what_was_built_and_why_not(self):
         values = self.good("info", "--json").json

@@ -1,6 +1,9 @@
 /* Models: construction, fit, evaluate, predict, history. */
+#include "plan/plan.h"
 #include "toy.h"
+#include "train/model.h"
 
+#include <nacre/plan.h>
 #include <stdio.h>
 
 static void fit_learns_and_keeps_its_history(void **state) {
@@ -369,6 +372,70 @@ static void evaluation_leaves_mode_gradients_and_memory(void **state) {
     nacre_dataset_free(set);
 }
 
+static nacre_model *wide_model(void) {
+    nacre_seed(1);
+    return nacre_model_new(
+        nacre_sequential(nacre_linear(TOY_IN, 256), nacre_relu(), nacre_linear(256, TOY_CLASSES)),
+        nacre_cross_entropy(), nacre_adam(.lr = 0.01));
+}
+
+static void validation_takes_no_more_memory_than_a_step_and_gives_the_same_bits(void **state) {
+    (void)state;
+    nacre_dataset *set = toy_set(64, false), *held = toy_set(403, false);
+    nacre_model *models[] = {wide_model(), wide_model()};
+    nacre_history *h[2];
+    nacre_metrics metrics;
+    h[0] = nacre_fit(models[0], set, .epochs = 3, .batch_size = 8, .validation = held);
+    nacre_model *other = wide_model();
+    nacre_history *steps = nacre_fit(other, set, .batch_size = 8);
+    nacre_set_memory_limit(nacre_plan_statistics().last_peak_bytes);
+    h[1] = nacre_fit(models[1], set, .epochs = 3, .batch_size = 8, .validation = held);
+    assert_int_equal(h[1]->outcome, NACRE_FIT_DONE);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(h[1]->epoch[i].validation.samples, 403);
+        assert_true(h[0]->epoch[i].validation.loss == h[1]->epoch[i].validation.loss);
+        assert_true(h[0]->epoch[i].validation.accuracy == h[1]->epoch[i].validation.accuracy);
+    }
+    /* All samples at once do not fit; the message says what was refused, and of a step likewise. */
+    assert_int_equal(nacre_evaluate(models[1], held, 0, &metrics), NACRE_OUT_OF_MEMORY);
+    assert_non_null(strstr(nacre_error_message(), "the evaluation of 403 samples: the plan needs"));
+    nacre_history *larger = nacre_fit(models[1], set, .batch_size = 64);
+    assert_int_equal(larger->outcome, NACRE_FIT_FAILED);
+    assert_non_null(strstr(nacre_error_message(), "a training step of 64 samples: the plan needs"));
+    nacre_set_memory_limit(0);
+    nacre_history *histories[] = {h[0], h[1], steps, larger};
+    for (int i = 0; i < 4; i++) {
+        nacre_history_free(histories[i]);
+    }
+    nacre_model_free(models[0]);
+    nacre_model_free(models[1]);
+    nacre_model_free(other);
+    nacre_dataset_free(held);
+    nacre_dataset_free(set);
+}
+
+static nacre_tensor *mean_of_all(nacre_module *module, void *self, nacre_tensor *x) {
+    (void)module, (void)self;
+    return nacre_mean(x, .axes = NACRE_AXES(0), .keepdims = true);
+}
+
+static void an_output_that_is_not_of_samples_cannot_be_computed_in_pieces(void **state) {
+    (void)state;
+    nacre_dataset *set = toy_set(8, false);
+    const nacre_module_class class_ = {
+        .size = sizeof class_, .name = "Mean", .forward = mean_of_all};
+    nacre_model *m =
+        nacre_model_new(nacre_module_new(&class_, NULL), nacre_cross_entropy(), nacre_sgd(0));
+    nacre_batch batch = toy_batch(set, 0, 8);
+    nacre_batch_result result;
+    uint64_t blocks = nacre_memory().live_blocks;
+    assert_int_equal(nacre_model_judge(m, &batch, true, 3, &result), NACRE_SHAPE_MISMATCH);
+    assert_non_null(strstr(nacre_error_message(), "3 at a time, and their output is [1,6]"));
+    assert_true(nacre_memory().live_blocks <= blocks + 8); /* lists of the thread grow once */
+    nacre_model_free(m);
+    nacre_dataset_free(set);
+}
+
 static void regression_has_no_accuracy(void **state) {
     (void)state;
     float x[8], y[8];
@@ -445,6 +512,8 @@ int main(void) {
         cmocka_unit_test(an_open_schedule_gets_the_runs_length),
         cmocka_unit_test(evaluation_does_not_depend_on_the_batch_size),
         cmocka_unit_test(evaluation_leaves_mode_gradients_and_memory),
+        cmocka_unit_test(validation_takes_no_more_memory_than_a_step_and_gives_the_same_bits),
+        cmocka_unit_test(an_output_that_is_not_of_samples_cannot_be_computed_in_pieces),
         cmocka_unit_test(regression_has_no_accuracy),
         cmocka_unit_test(verbose_writes_one_line_per_epoch),
     };
