@@ -151,10 +151,14 @@ static bool expand(nacre_thread *thread, nacre_record *record, nacre_record **fi
     size_t pending = thread->pending;
     thread->first = thread->last = NULL;
     thread->pending = 0;
+    bool complete = true;
     for (int i = 0; i < record->inputs; i++) {
         expansion.in[i] = record->in[i] ? nacre_tensor_for(record->in[i]) : NULL;
+        complete &= !expansion.in[i] || !expansion.in[i]->error;
     }
-    record->op->decompose(&expansion);
+    if (complete) { /* a handle that could not be made has no shape */
+        record->op->decompose(&expansion);
+    }
     *first_made = thread->first;
     thread->first = first;
     thread->last = last;
@@ -163,7 +167,7 @@ static bool expand(nacre_thread *thread, nacre_record *record, nacre_record **fi
         r->owner = NULL; /* never pending; the order is read before anything else links them */
         r->executed = true;
     }
-    for (int i = 0; i < record->outputs; i++) {
+    for (int i = 0; complete && i < record->outputs; i++) {
         nacre_tensor *out = expansion.out[i];
         if (!out || out->error || !nacre_shape_equal(&out->value->shape, &record->out[i].shape) ||
             out->value->dtype != record->out[i].dtype) {
@@ -174,7 +178,7 @@ static bool expand(nacre_thread *thread, nacre_record *record, nacre_record **fi
         }
         record->out[i].forward = out->value;
     }
-    return true;
+    return complete;
 }
 
 static bool expand_into(nacre_work *work, nacre_thread *thread, const nacre_backend_table *backend,

@@ -266,7 +266,7 @@ static nacre_status through_decomposition(nacre_gradient *g, const nacre_record 
                                  .out_shape = &record->out[0].shape,
                                  .file = g->file,
                                  .line = g->line};
-    bool before = nacre_set_grad_enabled(true);
+    bool before = nacre_set_grad_enabled(true), complete = true;
     for (int i = 0; i < record->inputs; i++) {
         expansion.in[i] = !g->in[i] ? NULL
                                     : nacre_record_one(&(nacre_recording){.op = &nacre_op_copy,
@@ -274,9 +274,15 @@ static nacre_status through_decomposition(nacre_gradient *g, const nacre_record 
                                                                           .in = {g->in[i]},
                                                                           .file = g->file,
                                                                           .line = g->line});
+        complete &= !expansion.in[i] || !expansion.in[i]->error;
     }
-    record->op->decompose(&expansion);
+    if (complete) { /* what could not be made has no shape */
+        record->op->decompose(&expansion);
+    }
     nacre_set_grad_enabled(before);
+    if (!complete) {
+        return nacre_error_code() ? nacre_error_code() : NACRE_OUT_OF_MEMORY;
+    }
     nacre_value *starts[NACRE_MAX_OUTPUTS];
     nacre_tensor *cotangents[NACRE_MAX_OUTPUTS];
     size_t count = 0;
