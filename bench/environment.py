@@ -35,16 +35,23 @@ _PEER_SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers"
 
 
 class Peers:
-    """What can be compared here: `versions` {peer: version}, `missing` {peer: why}, and how to start each."""
+    """What can be compared here: `versions` {peer: version}, `missing` {peer: why}, and how to start each.
 
-    def __init__(self, folder, quick, say):
+    needed: those to set up. welcome: those to use where they have been set up already. No others are looked for."""
+
+    def __init__(self, folder, needed, welcome, quick, say):
         self._folder, self._say = folder, say
         self.python = os.path.join(folder, "bin", "python")
         self.versions, self.missing = {}, {}
-        no_environment = self._make_environment()
-        for peer in _PACKAGES:
+        packages = [peer for peer in _PACKAGES if peer in needed]
+        no_environment = self._make_environment() if packages else None
+        for peer in packages:
             self._add(peer, *((no_environment, None) if no_environment else self._find(peer)))
-        self._add_compiled(quick)
+        for peer in (peer for peer in _PACKAGES if peer in welcome and peer not in packages):
+            version, _ = self._version(peer)
+            if version:
+                self._add(peer, None, version)
+        self._add_compiled(needed, quick)
 
     def command(self, peer):
         if peer == LIBTORCH:
@@ -63,50 +70,75 @@ class Peers:
             self.versions[peer] = version
 
     def _make_environment(self):
-        """None, or why there is none."""
-        if os.path.exists(self.python):
+        """None, or why there is none. One without pip was not finished."""
+        if os.path.exists(self.python) and not _run([self.python, "-m", "pip", "--version"]):
             return None
         self._say(f"making a virtual environment in {os.path.relpath(self._folder)}")
         problem = _run([sys.executable, "-m", "venv", self._folder])
         return problem and f"no virtual environment: {problem}"
 
     def _version(self, peer):
-        """The peer's version, or None where it cannot be imported."""
+        """(the peer's version, None), or (None, why it cannot be imported)."""
         imports = _IMPORTS[peer]
         return self._ask(f"import {imports}; print({imports.split(',')[0]}.__version__)")
 
     def _ask(self, code):
-        """What a line of Python prints, or None where it fails."""
+        """(what a line of Python prints, None), or (None, why it prints nothing)."""
         try:
             done = subprocess.run([self.python, "-c", code], capture_output=True, text=True, check=False)
-        except OSError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        except OSError as error:
+            return None, str(error)
+        printed = done.stdout.strip()
+        return (printed, None) if done.returncode == 0 and printed else (None, _last_line(done.stderr))
 
     def _find(self, peer):
         """(None, its version), or (why it cannot be had, None)."""
-        version, problem = self._version(peer), None
-        if not version:
-            problem = self._install(peer)
-            version = self._version(peer)
-        return (None, version) if version else (problem or "installed, but it cannot be imported", None)
-
-    def _install(self, peer):
-        """None, or why it could not be installed."""
+        version, _ = self._version(peer)
+        if version:
+            return None, version
         self._say(f"installing {peer} (only this once; torch takes minutes)")
-        if peer == "torch":
-            problem = _run([self.python, *_PIP, "--no-deps", "torch"]) or _run([self.python, *_PIP, *_TORCH_PURE])
-            if problem or self._version(peer):
-                return problem
-        return _run([self.python, *_PIP, *_PACKAGES[peer]])
+        problem = self._install(peer)
+        version, broken = self._version(peer)
+        if not version and not problem:
+            problem = self._repair(peer, broken)
+            version, _ = self._version(peer)
+        return (None, version) if version else (problem, None)
 
-    def _add_compiled(self, quick):
+    def _repair(self, peer, broken):
+        """None, or why it still cannot be imported. What an install that was killed has left counts as installed: all of it
+        is installed over, but not at every run."""
+        tried = os.path.join(self._folder, f"repaired-{peer}")
+        if not os.path.exists(tried):
+            self._say(f"{peer} is installed, but it cannot be imported ({broken}): installing it over")
+            problem = self._install(peer, "--ignore-installed")
+            if problem:
+                return problem
+            version, broken = self._version(peer)
+            if version:
+                return None
+            with open(tried, "w", encoding="utf-8") as file:
+                file.write(f"{broken}\n")
+        again = f"to have it installed again remove {os.path.relpath(self._folder)}"
+        return f"installed, but it cannot be imported: {broken}; {again}"
+
+    def _install(self, peer, *options):
+        """None, or why it could not be installed."""
+        pip = [self.python, *_PIP, *options]
+        if peer == "torch":
+            problem = _run([*pip, "--no-deps", "torch"]) or _run([*pip, *_TORCH_PURE])
+            if problem or self._version(peer)[0]:
+                return problem
+        return _run([*pip, *_PACKAGES[peer]])
+
+    def _add_compiled(self, needed, quick):
         torch, compiler = self.versions.get("torch"), os.environ.get("CXX") or "g++"
         problem = None if torch else "PyTorch is missing"
         if torch and not shutil.which(compiler):
             problem = f"there is no C++ compiler {compiler}; install one or set CXX"
-        self._add(LIBTORCH, problem or self._build_libtorch(compiler), torch)
-        self._add(TORCH_COMPILED, problem or ("left out by --quick" if quick else None), torch)
+        if LIBTORCH in needed:
+            self._add(LIBTORCH, problem or self._build_libtorch(compiler), torch)
+        if TORCH_COMPILED in needed:
+            self._add(TORCH_COMPILED, problem or ("left out by --quick" if quick else None), torch)
 
     def _libtorch(self):
         """Its name holds the version that it was built for."""
@@ -118,13 +150,19 @@ class Peers:
         if os.path.exists(program) and os.path.getmtime(program) > os.path.getmtime(source):
             return None
         self._say("compiling libtorch's peer (only this once; a minute)")
-        torch = self._ask("import os, torch; print(os.path.dirname(torch.__file__))")
+        torch, problem = self._ask("import os, torch; print(os.path.dirname(torch.__file__))")
+        if problem:
+            return f"where PyTorch lies is not to be found out: {problem}"
         include, lib = os.path.join(torch, "include"), os.path.join(torch, "lib")
         headers = ["-isystem", include, "-isystem", os.path.join(include, "torch", "csrc", "api", "include")]
         # Relative, so that the folder may be moved.
         rpath = os.path.join("$ORIGIN", os.path.relpath(lib, os.path.dirname(program)))
         libraries = [f"-L{lib}", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{rpath}"]
-        return _run([compiler, "-std=c++20", "-O2", *headers, source, "-o", program, *libraries])
+        part = f"{program}.part"  # what a killed compiler leaves is no program
+        problem = _run([compiler, "-std=c++20", "-O2", *headers, source, "-o", part, *libraries])
+        if not problem:
+            os.replace(part, program)
+        return problem
 
 
 def _last_line(text):

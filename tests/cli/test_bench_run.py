@@ -197,6 +197,51 @@ class BenchRun(harness.ProgramTest):
         for peer in (*workloads.INFERENCE_ONLY, *workloads.TRAINING_ONLY):
             self.assertIn(peer, environment.PEERS)
 
+    def test_only_the_peers_that_a_comparison_needs_are_set_up(self):
+        import environment
+        import workloads
+        for name in ("sweep", "overhead", "waiting", "size", "baseline"):
+            self.assertEqual(workloads.peers_needed(name, list(workloads.BATCHES)), set())
+        self.assertEqual(workloads.peers_needed("mnist", ["mlp"]), {"torch"})
+        self.assertNotIn("onnxruntime", workloads.peers_needed("step", ["mlp"]))
+        self.assertEqual(workloads.peers_needed("step", ["vit"]), {"jax", "torch", "torch-compiled"})
+        self.assertEqual(workloads.peers_needed("check", ["mlp"]), set(environment.PEERS))
+        folder = self.path("no-peers")
+        found = environment.Peers(folder, set(), {"torch"}, False, self.fail)
+        self.assertEqual((found.versions, found.missing, os.path.exists(folder)), ({}, {}, False))
+
+    def peers_of_a_broken_install(self, heals, asked):
+        """Peers where numpy counts as installed and cannot be imported; heals: once all is installed over."""
+        import environment
+        folder = self.path("venv")
+        os.makedirs(folder, exist_ok=True)
+        over = []
+
+        def run(command):
+            asked.append(command)
+            over.extend(word for word in command if word == "--ignore-installed")
+
+        def ask(peers, code):
+            return ("2.0", None) if heals and over else (None, "ImportError: half of it")
+        with unittest.mock.patch.object(environment, "_run", run), \
+                unittest.mock.patch.object(environment.Peers, "_ask", ask):
+            return environment.Peers(folder, {"numpy"}, set(), False, lambda text: None)
+
+    def test_what_a_killed_install_left_is_installed_over(self):
+        asked = []
+        self.assertEqual(self.peers_of_a_broken_install(True, asked).versions, {"numpy": "2.0"})
+        again = []
+        broken = self.peers_of_a_broken_install(False, asked).missing["numpy"]
+        self.assertIn("installed, but it cannot be imported: ImportError: half of it", broken)
+        self.assertEqual(self.peers_of_a_broken_install(False, again).missing["numpy"], broken)
+        self.assertEqual([c for c in again if "--ignore-installed" in c], [])  # not at every run
+
+    def test_a_pytorch_that_is_not_found_is_told(self):
+        import environment
+        peers = environment.Peers(self.path("venv"), set(), set(), False, lambda text: None)
+        peers.versions["torch"] = "1"
+        self.assertIn("where PyTorch lies", peers._build_libtorch("g++"))
+
     def test_every_workload_has_its_goals(self):
         import goals
         import workloads
