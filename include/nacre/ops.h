@@ -244,7 +244,7 @@ NACRE_API nacre_tensor *nacre_f_log_softmax_at(nacre_tensor *a, int axis, const 
                                                int line);
 /* (x - mean) / sqrt(variance + epsilon) * weight + bias, mean and variance (divided by the extent) along the
    last axis (Ba et al. 2016). x: [..., n]; weight, bias: [n] or NULL, which means ones and zeros. epsilon:
-   1e-5 is usual. */
+   finite and at least 0, 1e-5 is usual. */
 NACRE_API nacre_tensor *nacre_f_layer_norm_at(nacre_tensor *x, nacre_tensor *weight,
                                               nacre_tensor *bias, double epsilon, const char *file,
                                               int line);
@@ -253,7 +253,7 @@ typedef struct nacre_attention_options {
     nacre_tensor *q, *k, *v;
     int64_t heads; /* default 1; where the heads are an axis, that says how many */
     bool causal;   /* query i looks at keys 0 .. i only; what is masked has no influence */
-    double scale;  /* default 1 / sqrt(width of a head); NACRE_ZERO for 0 */
+    double scale;  /* default 1 / sqrt(width of a head); finite; NACRE_ZERO for 0 */
 } nacre_attention_options;
 /* softmax(scale q k^T) v for each head (Vaswani et al. 2017), as PyTorch has it. q: [batch, heads, queries, c];
    k, v: [batch, heads, keys, c] -> [batch, heads, queries, c].

@@ -21,6 +21,11 @@ static nacre_status adam_shape(nacre_inference *inference) {
     if (!status) status = nacre_need_like_parameter(inference, M, "m");
     if (!status) status = nacre_need_like_parameter(inference, V, "v");
     if (!status) status = nacre_need_ok(inference, OK);
+    if (!status) status = nacre_need_finite(inference, NACRE_ADAM_LR);
+    if (!status) status = nacre_need_share(inference, NACRE_ADAM_BETA1);
+    if (!status) status = nacre_need_share(inference, NACRE_ADAM_BETA2);
+    if (!status) status = nacre_need_finite(inference, NACRE_ADAM_EPSILON);
+    if (!status) status = nacre_need_finite(inference, NACRE_ADAM_WEIGHT_DECAY);
     if (status) return status;
     if (inference->in[STEP].dtype != NACRE_I64 || inference->in[STEP].shape.ndim != 0) {
         char text[NACRE_SHAPE_TEXT];

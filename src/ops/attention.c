@@ -14,13 +14,18 @@ static const nacre_attr attention_attrs[] = {
 
 /* ---- shapes ---- */
 
-static nacre_status need_heads(const nacre_inference *inference, int64_t width) {
+static nacre_status need_settings(const nacre_inference *inference, int64_t width) {
     int64_t heads = inference->attrs[NACRE_ATTENTION_HEADS].i;
-    if (heads >= 1 && width > 0 && width % heads == 0) return NACRE_OK;
+    double scale = inference->attrs[NACRE_ATTENTION_SCALE].f;
+    if (heads < 1 || width <= 0 || width % heads != 0)
+        return nacre_fail_at(NACRE_INVALID_ARGUMENT, inference->file, inference->line,
+                             "%s: %lld heads for a width of %lld: there must be at least one, and "
+                             "the width a multiple of it",
+                             inference->op->name, (long long)heads, (long long)width);
+    if (isfinite(scale)) return NACRE_OK;
     return nacre_fail_at(NACRE_INVALID_ARGUMENT, inference->file, inference->line,
-                         "%s: %lld heads for a width of %lld: there must be at least one, and the "
-                         "width a multiple of it",
-                         inference->op->name, (long long)heads, (long long)width);
+                         "%s: scale is %g: it must be finite (0 means 1 / sqrt(head width))",
+                         inference->op->name, scale);
 }
 
 /* q, k, v fit each other? */
@@ -32,7 +37,7 @@ static nacre_status need_three(const nacre_inference *inference) {
     if (!status) status = nacre_need_equal_shapes(inference, 1, "k", 2, "v");
     if (status) return status;
     if (q->ndim == 3 && k->ndim == 3 && q->dims[0] == k->dims[0] && q->dims[2] == k->dims[2])
-        return need_heads(inference, q->dims[2]);
+        return need_settings(inference, q->dims[2]);
     char text_q[NACRE_SHAPE_TEXT], text_k[NACRE_SHAPE_TEXT];
     return nacre_fail_at(NACRE_SHAPE_MISMATCH, inference->file, inference->line,
                          "%s: q is %s, k and v are %s: they must be [batch, queries, width] and "
@@ -61,7 +66,7 @@ static nacre_status need_qkv(const nacre_inference *inference) {
     const nacre_shape *qkv = &inference->in[0].shape;
     nacre_status status = nacre_need_float(inference, 0, "qkv");
     if (status) return status;
-    if (qkv->ndim == 3 && qkv->dims[2] % 3 == 0) return need_heads(inference, qkv->dims[2] / 3);
+    if (qkv->ndim == 3 && qkv->dims[2] % 3 == 0) return need_settings(inference, qkv->dims[2] / 3);
     char text[NACRE_SHAPE_TEXT];
     return nacre_fail_at(NACRE_SHAPE_MISMATCH, inference->file, inference->line,
                          "%s: qkv is %s: it must be [batch, positions, 3 width]",

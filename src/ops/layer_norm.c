@@ -3,6 +3,8 @@
    with mean and variance (divided by the extent) of each row. */
 #include "ops/common.h"
 
+#include <math.h>
+
 static const nacre_attr norm_attrs[] = {
     [NACRE_LAYER_NORM_EPSILON] = {"epsilon", NACRE_ATTR_SLOT_FLOAT}, {NULL, NACRE_ATTR_END}};
 
@@ -31,10 +33,19 @@ static nacre_status need_axis(const nacre_inference *inference) {
                          inference->op->name);
 }
 
+static nacre_status need_epsilon(const nacre_inference *inference) {
+    double epsilon = inference->attrs[NACRE_LAYER_NORM_EPSILON].f;
+    if (isfinite(epsilon) && epsilon >= 0) return NACRE_OK;
+    return nacre_fail_at(NACRE_INVALID_ARGUMENT, inference->file, inference->line,
+                         "%s: epsilon is %g: it must be finite and at least 0, such as 1e-5",
+                         inference->op->name, epsilon);
+}
+
 static nacre_status norm_shape(nacre_inference *inference) {
     nacre_status status = need_axis(inference);
     if (!status) status = need_row(inference, 1, "weight");
     if (!status) status = need_row(inference, 2, "bias");
+    if (!status) status = need_epsilon(inference);
     return status ? status : nacre_infer_same(inference);
 }
 

@@ -1,6 +1,8 @@
 /* sgd_update: v' = momentum v + g + weight_decay p, p' = p - lr v' (Sutskever et al. 2013, in PyTorch's
    form); without momentum there is no v and p' = p - lr (g + weight_decay p). */
 #include "ops/update.h"
+
+#include <math.h>
 #include <nacre/grad.h>
 
 /* ---- shared by the updates ---- */
@@ -18,6 +20,23 @@ nacre_status nacre_need_ok(const nacre_inference *inference, int i) {
                          "%s: ok is %s %s: it must be a bool scalar", inference->op->name,
                          nacre_dtype_name(inference->in[i].dtype),
                          nacre_shape_text(&inference->in[i].shape, text));
+}
+
+static nacre_status refuse(const nacre_inference *inference, int attr, const char *wanted) {
+    return nacre_fail_at(NACRE_INVALID_ARGUMENT, inference->file, inference->line,
+                         "%s: %s is %g: it must be %s", inference->op->name,
+                         inference->op->attrs[attr].name, inference->attrs[attr].f, wanted);
+}
+
+nacre_status nacre_need_finite(const nacre_inference *inference, int attr) {
+    double value = inference->attrs[attr].f;
+    return isfinite(value) && value >= 0 ? NACRE_OK
+                                         : refuse(inference, attr, "finite and at least 0");
+}
+
+nacre_status nacre_need_share(const nacre_inference *inference, int attr) {
+    double value = inference->attrs[attr].f;
+    return value >= 0 && value < 1 ? NACRE_OK : refuse(inference, attr, "in [0, 1)");
 }
 
 nacre_tensor *nacre_scaled(nacre_tensor *x, double factor, const char *file, int line) {
@@ -63,6 +82,9 @@ static nacre_status sgd_shape(nacre_inference *inference) {
     if (!status) status = nacre_need_like_parameter(inference, 1, "gradient");
     if (!status && has_momentum) status = nacre_need_like_parameter(inference, 2, "velocity");
     if (!status) status = nacre_need_ok(inference, 3);
+    if (!status) status = nacre_need_finite(inference, NACRE_SGD_LR);
+    if (!status) status = nacre_need_share(inference, NACRE_SGD_MOMENTUM);
+    if (!status) status = nacre_need_finite(inference, NACRE_SGD_WEIGHT_DECAY);
     if (status) return status;
     inference->attrs[NACRE_SGD_HAS_MOMENTUM].i = has_momentum;
     inference->out[1].dtype = inference->in[0].dtype;

@@ -9,6 +9,11 @@ nacre_status nacre_need_like_parameter(const nacre_inference *inference, int i, 
 /* Fails unless input i, where present, is a bool scalar. */
 nacre_status nacre_need_ok(const nacre_inference *inference, int i);
 
+/* Fails unless the float attribute is a finite number of at least 0. */
+nacre_status nacre_need_finite(const nacre_inference *inference, int attr);
+/* Fails unless the float attribute is in [0, 1). */
+nacre_status nacre_need_share(const nacre_inference *inference, int attr);
+
 /* x times a scalar. */
 nacre_tensor *nacre_scaled(nacre_tensor *x, double factor, const char *file, int line);
 /* ok ? fresh : old; fresh where ok is NULL. */

@@ -70,6 +70,14 @@ static void norms_and_gelu_refuse_what_does_not_fit(void **state) {
                    NACRE_DTYPE_MISMATCH,
                    "layer_norm: x is f32 [2,3], weight is f64 [3]: dtypes differ; convert one with "
                    "nacre_cast (train.c:42)");
+    expect_refused(nacre_f_layer_norm_at(x, NULL, NULL, -1, AT), NACRE_INVALID_ARGUMENT,
+                   "layer_norm: epsilon is -1: it must be finite and at least 0, such as 1e-5 "
+                   "(train.c:42)");
+    expect_refused(nacre_f_layer_norm_at(x, NULL, NULL, (double)NAN, AT), NACRE_INVALID_ARGUMENT,
+                   "layer_norm: epsilon is nan: it must be finite and at least 0, such as 1e-5 "
+                   "(train.c:42)");
+    assert_true(nacre_is_error(nacre_f_layer_norm(x, NULL, NULL, (double)INFINITY)));
+    assert_false(nacre_is_error(nacre_f_layer_norm(x, NULL, NULL, 0)));
     expect_refused(nacre_f_gelu_at(x, (nacre_gelu_form)7, AT), NACRE_INVALID_ARGUMENT,
                    "gelu: there is no approximation 7: use NACRE_GELU_ERF or NACRE_GELU_TANH "
                    "(train.c:42)");
@@ -114,6 +122,16 @@ static void attention_refuses_what_does_not_fit(void **state) {
     expect_refused(nacre_f_attention_at(&o, AT), NACRE_INVALID_ARGUMENT,
                    "scaled_dot_product_attention: 3 heads for a width of 4: there must be at least "
                    "one, and the width a multiple of it (train.c:42)");
+    o.heads = 2;
+    o.scale = NAN;
+    expect_refused(nacre_f_attention_at(&o, AT), NACRE_INVALID_ARGUMENT,
+                   "scaled_dot_product_attention: scale is nan: it must be finite (0 means 1 / "
+                   "sqrt(head width)) (train.c:42)");
+    assert_true(nacre_is_error(nacre_f_attention(q, k, k, .scale = -(double)INFINITY)));
+    assert_true(
+        nacre_is_error(nacre_f_attention(f32(NACRE_SHAPE(2, 3, 6)), .scale = (double)INFINITY)));
+    o.scale = 0;
+    o.heads = 3;
     o.k = o.v = f32(NACRE_SHAPE(2, 5, 6));
     expect_refused(nacre_f_attention_at(&o, AT), NACRE_SHAPE_MISMATCH,
                    "scaled_dot_product_attention: q is [2,3,4], k and v are [2,5,6]: they must be "

@@ -172,6 +172,42 @@ static void refused_updates_change_nothing(void **state) {
     expect_values(m, 0, 0, 0, 0, 0);
 }
 
+static void settings_without_a_meaning_change_nothing(void **state) {
+    (void)state;
+    static const double no_share[] = {1, -1, 1.5, NAN, INFINITY, -INFINITY};
+    static const double no_size[] = {-1, -1e-300, -0.5, NAN, INFINITY, -INFINITY};
+    nacre_tensor *p = vector(start, NACRE_F64), *g = vector(slope, NACRE_F64);
+    nacre_tensor *m = nacre_zeros(NACRE_SHAPE(N), .dtype = NACRE_F64);
+    nacre_tensor *v = nacre_zeros(NACRE_SHAPE(N), .dtype = NACRE_F64);
+    nacre_tensor *step = nacre_from_data(&(int64_t){1}, NACRE_SCALAR, .dtype = NACRE_I64);
+    static const char *const names[] = {"lr",    "weight_decay", "momentum", "lr",
+                                        "beta1", "beta2",        "epsilon",  "weight_decay"};
+    for (int i = 0; i < 8; i++) {
+        for (int k = 0; k < 6; k++) {
+            nacre_sgd_update_options s = {.size = sizeof s, .lr = 0.1, .momentum = 0.9};
+            nacre_adam_update_options a = {.size = sizeof a, .lr = 0.1, .epsilon = 1e-8};
+            double *const field[] = {&s.lr,    &s.weight_decay, &s.momentum, &a.lr,
+                                     &a.beta1, &a.beta2,        &a.epsilon,  &a.weight_decay};
+            bool share = i == 2 || i == 4 || i == 5;
+            *field[i] = share ? no_share[k] : no_size[k];
+            char message[160];
+            snprintf(message, sizeof message, "%s_update: %s is %g: it must be %s",
+                     i < 3 ? "sgd" : "adam", names[i], *field[i],
+                     share ? "in [0, 1)" : "finite and at least 0");
+            nacre_status status =
+                i < 3 ? nacre_sgd_update(p, g, m, &s) : nacre_adam_update(p, g, m, v, step, &a);
+            expect_refused(status, NACRE_INVALID_ARGUMENT, message);
+        }
+    }
+    expect_near(p, start, 0);
+    expect_values(m, 0, 0, 0, 0, 0);
+    expect_values(v, 0, 0, 0, 0, 0);
+    /* The ends that mean something: no step at all, and averages of the last gradient alone. */
+    nacre_adam_update_options least = {.size = sizeof least};
+    assert_int_equal(nacre_adam_update(p, g, m, v, step, &least), NACRE_OK);
+    expect_near(m, slope, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         on_both(sgd_follows_its_formula),
@@ -181,6 +217,7 @@ int main(void) {
         on_both(a_step_that_is_not_ok_changes_nothing),
         on_both(updates_keep_no_history),
         on_both(refused_updates_change_nothing),
+        on_both(settings_without_a_meaning_change_nothing),
     };
     return run_on_both("ops: updates", tests);
 }
