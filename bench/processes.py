@@ -27,6 +27,22 @@ def _failure(command, code, errors):
     return Failure(f"{_words(command)}: exit code {code}: {told[-1]}")
 
 
+def _start(command, threads, cpus, **streams):
+    try:
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=machine.process_environment(threads),
+            preexec_fn=machine.pin_to(cpus),
+            **streams,
+        )
+    except FileNotFoundError:
+        raise Failure(f"{os.path.relpath(command[0])} is not there; leave out --no-build to have it built") from None
+    except OSError as error:
+        raise Failure(f"{_words(command)}: {error}") from None
+
+
 class Outcome:
     """What a finished process printed, when (seconds since its start), and what it took."""
 
@@ -40,15 +56,7 @@ def run(command, threads, cpus, error_file, allowed=(0,)):
     """Runs to the end, noting the time of each line on stdout; error_file takes stderr."""
     with open(error_file, "w+", encoding="utf-8", errors="replace") as errors:
         start = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=machine.process_environment(threads),
-            preexec_fn=machine.pin_to(cpus),
-        )
+        process = _start(command, threads, cpus, stdin=subprocess.DEVNULL, stderr=errors)
         lines, times = [], []
         for line in process.stdout:
             times.append(time.perf_counter() - start)
@@ -94,15 +102,11 @@ class Peer:
     def __init__(self, command, threads, cpus, error_file):
         self._command = command
         self._errors = open(error_file, "w+", encoding="utf-8", errors="replace")
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=machine.process_environment(threads),
-            preexec_fn=machine.pin_to(cpus),
-        )
+        try:
+            self._process = _start(command, threads, cpus, stdin=subprocess.PIPE, stderr=self._errors)
+        except Failure:
+            self._errors.close()
+            raise
         try:
             self.version = self._read()["version"]
         except Failure:

@@ -9,6 +9,7 @@ import processes
 import sample
 
 TARGETS = ("nacre_program", "bench_losses", "bench_experiments")
+PROGRAMS = ("nacre", "bench/losses", "bench/experiments")  # what they make
 
 
 class Workshop:
@@ -24,8 +25,9 @@ class Workshop:
         self.can_build = not options.no_build
         if self.can_build:
             self.make(self.build)
-        if not os.path.exists(self.program("nacre")):
-            raise processes.Failure(f"{self.program('nacre')} is not there; leave out --no-build")
+        lacking = [name for name in PROGRAMS if not os.path.exists(self.program(name))]
+        if lacking:
+            raise processes.Failure(f"{os.path.relpath(self.build)} lacks {', '.join(lacking)}; leave out --no-build")
         self.data = self._data(options.data or os.environ.get("NACRE_DATA"))
 
     def _data(self, named):
@@ -42,7 +44,10 @@ class Workshop:
         if not os.path.exists(os.path.join(folder, "CMakeCache.txt")):
             commands.insert(0, ["cmake", "--preset", "release", "-B", folder, *flags])
         for command in commands:
-            done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+            try:
+                done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+            except OSError as error:
+                raise processes.Failure(f"{error}; install cmake and ninja, or run ./quickstart once") from None
             if done.returncode != 0:
                 sys.stderr.write(done.stdout + done.stderr)
                 raise processes.Failure(f"{os.path.relpath(folder)}: the build failed")

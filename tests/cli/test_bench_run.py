@@ -242,6 +242,17 @@ class BenchRun(harness.ProgramTest):
         peers.versions["torch"] = "1"
         self.assertIn("where PyTorch lies", peers._build_libtorch("g++"))
 
+    def test_programs_that_are_not_built_are_told(self):
+        import processes
+        os.symlink(harness.PROGRAM, self.path("nacre"))
+        with self.assertRaisesRegex(processes.Failure, "bench/overhead is not there; leave out --no-build"):
+            processes.run([self.path("bench/overhead")], 1, [], self.path("errors"))
+        command = [sys.executable, os.path.join(FOLDER, "experiments", "run"), "--check", "--no-build"]
+        done = subprocess.run([*command, "--build", self.folder], capture_output=True, text=True,
+                              timeout=harness.TIMEOUT, check=False)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        self.assertIn("lacks bench/losses, bench/experiments; leave out --no-build", done.stderr)
+
     def test_every_workload_has_its_goals(self):
         import goals
         import workloads
