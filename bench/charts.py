@@ -1,14 +1,21 @@
 """Bars as SVG: one or more ways over a few cases."""
 
 WIDTH = 720
-COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#777777")
+COLOURS = (
+    *("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#777777"),
+    *("#17a2b8", "#8c564b", "#e377c2", "#9aa51d"),
+)
 _LEFT, _SCALE, _BAR, _GAP = 250, 370, 16, 10
+_DIGIT = 7  # a letter's width, amply
 
 
 def _bar(y, width, colour, text, mark):
+    """The number stands behind the mark where the mark would cover it."""
+    covered = mark is not None and -3 < mark - width < 8 + _DIGIT * len(text)
+    end = max(width, mark) + 2 if covered else width
     parts = [
         f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" fill="{colour}"/>',
-        f'<text x="{_LEFT + width + 5:.1f}" y="{y + 11}" font-size="11">{text}</text>',
+        f'<text x="{_LEFT + end + 5:.1f}" y="{y + 11}" font-size="11">{text}</text>',
     ]
     if mark is not None:
         parts.append(f'<path d="M{_LEFT + mark:.1f} {y - 2}V{y + _BAR}" stroke="{COLOURS[1]}" stroke-width="3"/>')

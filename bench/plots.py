@@ -52,8 +52,8 @@ class Drawing:
         at, anchor = ((x1, HEIGHT - BOTTOM + 16), "middle") if vertical else ((LEFT - 6, y1 + 4), "end")
         self.parts.append(f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" text-anchor="{anchor}">{value:g}</text>')
 
-    def line(self, points, label, dots=True):
-        colour = COLOURS[self.labels % len(COLOURS)]
+    def line(self, points, label, dots=True, colour=None):
+        colour = colour or COLOURS[self.labels % len(COLOURS)]
         places = [(self.x(x), self.y(y)) for x, y in points]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
         self.parts.append(f'<path d="M{path}" stroke="{colour}" fill="none" stroke-width="2"/>')
@@ -108,7 +108,7 @@ def _roofline(figures, path):
     speeds = [a["gflops"] for a in answers.values()]
     ys = [y for _, y in roof] + speeds + [peak * 1.2]
     drawing = Drawing("Roofline, one thread", "FLOP per byte", "GFLOP/s", (least, most), ys)
-    drawing.line(roof, f"{peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s", dots=False)
+    drawing.line(roof, f"{peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s", dots=False, colour="#222222")
     for name, answer in answers.items():
         drawing.dot(intensity[name], answer["gflops"], name)
     drawing.save(path)

@@ -129,6 +129,24 @@ class BenchRun(harness.ProgramTest):
             self.assertEqual(refused.code, 2, refused.err)
             self.assertIn(told, refused.err)
 
+    def test_a_goal_covers_no_number_and_a_colour_means_one_thing(self):
+        import charts
+        import plots
+        svg = "{http://www.w3.org/2000/svg}"
+
+        def drawn(name):
+            return xml.etree.ElementTree.parse(self.path(name)).getroot()
+        for goal in (0.3, 0.345, 0.38, 0.42, 0.9):
+            charts.bars(self.path("bars"), "", [("a", [("Nacre", 0.339)])], 1, {"a": goal})
+            mark = next(path for path in drawn("bars").iter(f"{svg}path") if path.get("stroke") == charts.COLOURS[1])
+            at = float(mark.get("d").split()[0][1:])
+            number = float(next(text.get("x") for text in drawn("bars").iter(f"{svg}text") if text.text == "0.339"))
+            self.assertFalse(number - 2 < at < number + 35, (goal, at, number))
+        answer = {"gflops": 50.0, "peak_gflops": 100.0, "bandwidth_gbytes": 20.0, "flops": 4e7, "least_bytes": 2e6}
+        plots._roofline({"mlp": {batch: {1: {"nacre": answer}} for batch in range(8)}}, self.path("roofline"))
+        colours = [text.get("fill") for text in drawn("roofline").iter(f"{svg}text") if text.get("fill")]
+        self.assertEqual((len(colours), len(set(colours))), (9, 9))
+
     def test_drawings_are_well_formed(self):
         import plots
         path, rows = self.results()
