@@ -120,8 +120,9 @@ static void name_flags(const nacre_cli_workload *workload, int64_t batch_size, c
     }
 }
 
+/* Largest first: what a memory limit refuses of the whole step says what all need. */
 static nacre_status add_plans(nacre_cli_job *job, nacre_cli_parts parts, nacre_cli_need *need) {
-    for (int part = NACRE_CLI_FORWARD; part <= NACRE_CLI_INFER; part++) {
+    for (int part = NACRE_CLI_INFER; part >= NACRE_CLI_FORWARD; part--) {
         if (!runs(parts, (nacre_cli_part)part)) {
             continue;
         }

@@ -9,6 +9,7 @@
 
 #include "models/models.h"
 
+#include <inttypes.h>
 #include <nacre/grad.h>
 #include <nacre/ops.h>
 #include <string.h>
@@ -325,5 +326,12 @@ static nacre_status run_part(void *context) {
 }
 
 nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part) {
-    return nacre_cli_explain_run(run_part, &(part_of_job){job, part});
+    static const char *const names[] = {"the forward pass", "the gradients", "a training step",
+                                        "inference"};
+    nacre_explanation *plan = nacre_cli_explain_run(run_part, &(part_of_job){job, part});
+    if (!plan && nacre_error_code() == NACRE_OUT_OF_MEMORY) {
+        nacre_fail(NACRE_OUT_OF_MEMORY, "%s of %" PRId64 " sample%s: %s", names[part],
+                   job->batch.count, job->batch.count == 1 ? "" : "s", nacre_error_message());
+    }
+    return plan;
 }

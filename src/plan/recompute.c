@@ -14,8 +14,9 @@ static bool is_live(const plan_value *v, int step) {
     return is_in_arena(v) && v->defined <= step && v->last_read >= step;
 }
 
-/* The step with the most live bytes, not counting scratch or what may be overwritten in place. */
-static int find_peak(const nacre_plan *plan, int64_t *change, size_t *bytes) {
+/* The step with the most live bytes, not counting what may be overwritten in place. scratch: count that of kernels, which
+   have been chosen. */
+static int find_peak(const nacre_plan *plan, bool scratch, int64_t *change, size_t *bytes) {
     memset(change, 0, (size_t)(plan->step_count + 1) * sizeof *change);
     for (int i = 0; i < plan->value_count; i++) {
         const plan_value *v = &plan->values[i];
@@ -28,8 +29,9 @@ static int find_peak(const nacre_plan *plan, int64_t *change, size_t *bytes) {
     int peak = 0;
     for (int s = 0; s < plan->step_count; s++) {
         live += change[s];
-        if (live <= most) continue;
-        most = live;
+        int64_t all = live + (scratch ? (int64_t)plan->steps[s].call->scratch : 0);
+        if (all <= most) continue;
+        most = all;
         peak = s;
     }
     *bytes = most > 0 ? (size_t)most : 0;
@@ -222,7 +224,7 @@ bool nacre_plan_recompute(nacre_plan *plan, size_t wanted) {
         int at;
         plan_step again;
         nacre_plan_positions(plan);
-        int peak = find_peak(plan, change, &bytes);
+        int peak = find_peak(plan, false, change, &bytes);
         if (bytes <= wanted) break;
         int value = find_candidate(plan, peak, &at, &again);
         if (value < 0) break;
@@ -235,29 +237,48 @@ bool nacre_plan_recompute(nacre_plan *plan, size_t wanted) {
 
 enum { NAMED = 4 }; /* of the largest values in the message */
 
+/* Of the values live at step `peak`, the largest after `last` in the order of size; -1: none. */
+static int next_largest(const nacre_plan *plan, int peak, int last) {
+    int best = -1;
+    for (int i = 0; i < plan->value_count; i++) {
+        const plan_value *v = &plan->values[i];
+        bool later = last < 0 || v->bytes < plan->values[last].bytes ||
+                     (v->bytes == plan->values[last].bytes && i > last);
+        if (is_live(v, peak) && later && (best < 0 || v->bytes > plan->values[best].bytes))
+            best = i;
+    }
+    return best;
+}
+
+/* The largest at step `peak`: values, and what its kernel works in. */
+static void name_largest(const nacre_plan *plan, int peak, char *text, size_t size) {
+    char shape[NACRE_SHAPE_TEXT];
+    const plan_step *step = &plan->steps[peak];
+    size_t scratch = step->call->scratch, used = 0;
+    int last = -1;
+    for (int k = 0; k < NAMED; k++) {
+        int id = next_largest(plan, peak, last);
+        const plan_value *v = id < 0 ? NULL : &plan->values[id];
+        bool is_scratch = scratch > 0 && (!v || scratch >= v->bytes);
+        if (!v && !is_scratch) break;
+        used += (size_t)snprintf(
+            text + used, size - used, "%s%s%s %s (%zu bytes)", k ? ", " : "",
+            is_scratch ? "scratch of " : "",
+            is_scratch ? step->label : plan->steps[v->defined].label,
+            nacre_shape_text(is_scratch ? &step->call->out[0].shape : &v->shape, shape),
+            is_scratch ? scratch : v->bytes);
+        scratch = is_scratch ? 0 : scratch;
+        last = is_scratch ? last : id;
+    }
+}
+
 void nacre_plan_refuse(nacre_plan *plan, size_t limit) {
-    size_t bytes = 0, used = 0;
+    size_t bytes = 0;
     char text[NAMED * (NACRE_SHAPE_TEXT + 96)] = "";
     int64_t *change = nacre_plan_alloc(plan, (size_t)plan->step_count + 1, sizeof *change);
     nacre_plan_positions(plan);
-    int peak = change ? find_peak(plan, change, &bytes) : 0, last = -1;
-    for (int k = 0; k < NAMED; k++) {
-        int best = -1;
-        for (int i = 0; i < plan->value_count; i++) {
-            const plan_value *v = &plan->values[i];
-            bool later = last < 0 || v->bytes < plan->values[last].bytes ||
-                         (v->bytes == plan->values[last].bytes && i > last);
-            if (is_live(v, peak) && later && (best < 0 || v->bytes > plan->values[best].bytes))
-                best = i;
-        }
-        if (best < 0) break;
-        char shape[NACRE_SHAPE_TEXT];
-        const plan_value *v = &plan->values[best];
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s (%zu bytes)",
-                                 k ? ", " : "", plan->steps[v->defined].label,
-                                 nacre_shape_text(&v->shape, shape), v->bytes);
-        last = best;
-    }
+    int peak = change ? find_peak(plan, true, change, &bytes) : 0;
+    name_largest(plan, peak, text, sizeof text);
     nacre_fail(
         NACRE_OUT_OF_MEMORY,
         "the plan needs %zu bytes of memory, the limit is %zu; largest at its peak (step %d of "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -216,6 +217,22 @@ class Bench(harness.ProgramTest):
         for flags in ([], ["--infer"], ["--check"]):
             self.assert_refused(self.run_nacre("bench", "vit", "--memory", 100000, *flags), 1,
                                 "the limit is 100000", "largest at its peak")
+
+    def test_the_first_refusal_names_what_all_parts_need(self):
+        """Not what the forward pass needs, then the gradients, then the step."""
+        for flags, part in (([], "a training step of 64 samples"), (["--infer"], "inference of 64 samples")):
+            with self.subTest(flags):
+                line = ["bench", "mlp", "--batch-size", 64, *flags]
+                refused = self.run_nacre(*line, "--memory", 1)
+                self.assert_refused(refused, 1, part, "the limit is 1;")
+                self.assertRegex(refused.err, r"largest at its peak \(step \d+ of \d+\): [a-z][^;]* bytes\); raise")
+                needed = int(re.search(r"needs (\d+) bytes", refused.err).group(1))
+                figures = self.good(*line, "--memory", needed, "--seconds", 0, "--json").json
+                self.assertLessEqual(figures["arena_bytes"], needed)
+                self.assert_refused(self.run_nacre(*line, "--memory", needed - 1), 1, f"needs {needed} bytes")
+                # The reference needs more, and is not what is limited.
+                self.good(*line, "--memory", needed, "--check")
+                self.assert_refused(self.run_nacre(*line, "--memory", needed - 1, "--check"), 1, f"needs {needed} bytes")
 
     def interrupt(self, delay, *line):
         """Exit code, stdout, stderr and seconds of a process that gets SIGINT after a while."""

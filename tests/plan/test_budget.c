@@ -109,6 +109,30 @@ static void a_limit_that_cannot_be_met_is_refused_before_any_work(void **state) 
     assert_memory_equal(first, other, sizeof first);
 }
 
+/* A plan whose one step writes to its result needs memory for nothing but its kernel's own. */
+static void a_refusal_names_what_a_kernel_works_in(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *a = nacre_ones(NACRE_SHAPE(64, 784)), *b = nacre_ones(NACRE_SHAPE(128, 784));
+    nacre_tensor *both[] = {a, b};
+    assert_int_equal(nacre_eval_all(both, 2), NACRE_OK);
+    nacre_tensor *y = nacre_matmul(a, nacre_transpose(b, 0, 1));
+    nacre_explanation *e = nacre_explain(y);
+    assert_non_null(e);
+    size_t needed = e->peak_bytes;
+    assert_true(e->count == 1 && e->steps[0].offset == -1);
+    nacre_explanation_free(e);
+    if (needed > 1) { /* this level packs an operand */
+        nacre_set_memory_limit(needed - 1);
+        assert_null(nacre_explain(y));
+        assert_non_null(strstr(nacre_error_message(),
+                               "largest at its peak (step 1 of 1): scratch of matmul [64,128] ("));
+    }
+    nacre_set_memory_limit(0);
+    nacre_error_clear();
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
 static void every_limit_is_kept_or_refused(void **state) {
     (void)state;
     size_t whole, peak = 0;
@@ -202,6 +226,7 @@ int main(void) {
         cmocka_unit_test_teardown(the_explanation_says_what_is_repeated, release_limit),
         cmocka_unit_test_teardown(a_limit_that_cannot_be_met_is_refused_before_any_work,
                                   release_limit),
+        cmocka_unit_test_teardown(a_refusal_names_what_a_kernel_works_in, release_limit),
         cmocka_unit_test_teardown(every_limit_is_kept_or_refused, release_limit),
         cmocka_unit_test_teardown(norms_are_repeated_with_the_same_bits, release_limit),
         cmocka_unit_test(what_is_stored_for_a_gradient_leaves_the_arena_at_once),
