@@ -177,17 +177,27 @@ nacre_status nacre_need_equal_shapes(const nacre_inference *inference, int i, co
                          nacre_shape_text(&inference->in[j].shape, b));
 }
 
+nacre_status nacre_fail_axis(const char *op, int64_t axis, const nacre_shape *shape,
+                             const char *file, int line) {
+    if (shape->ndim == 0)
+        return nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line,
+                             "%s: axis %lld is out of range: a is a scalar and has no axes; "
+                             "reshape it to [1]",
+                             op, (long long)axis);
+    char text[NACRE_SHAPE_TEXT];
+    return nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line,
+                         "%s: axis %lld is out of range for a of shape %s: use -%d to %d", op,
+                         (long long)axis, nacre_shape_text(shape, text), shape->ndim,
+                         shape->ndim - 1);
+}
+
 nacre_status nacre_need_axis(const nacre_inference *inference, int attr) {
     int64_t given = inference->attrs[attr].i;
     int ndim = inference->in[0].shape.ndim;
     int axis = given < -ndim || given >= ndim ? -1 : nacre_axis_normal((int)given, ndim);
-    if (axis < 0) {
-        char text[NACRE_SHAPE_TEXT];
-        return nacre_fail_at(NACRE_INVALID_ARGUMENT, inference->file, inference->line,
-                             "%s: axis %lld is out of range for a of shape %s: use -%d to %d",
-                             inference->op->name, (long long)given,
-                             nacre_shape_text(&inference->in[0].shape, text), ndim, ndim - 1);
-    }
+    if (axis < 0)
+        return nacre_fail_axis(inference->op->name, given, &inference->in[0].shape, inference->file,
+                               inference->line);
     inference->attrs[attr].i = axis;
     return NACRE_OK;
 }

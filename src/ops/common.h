@@ -58,6 +58,9 @@ nacre_status nacre_need_equal_dtypes(const nacre_inference *inference, int i, co
 /* Fails unless inputs i and j have one shape. */
 nacre_status nacre_need_equal_shapes(const nacre_inference *inference, int i, const char *name_i,
                                      int j, const char *name_j);
+/* Fails: an axis that argument a has not. */
+nacre_status nacre_fail_axis(const char *op, int64_t axis, const nacre_shape *shape,
+                             const char *file, int line);
 /* Brings attribute `attr` from [-ndim, ndim) to [0, ndim). */
 nacre_status nacre_need_axis(const nacre_inference *inference, int attr);
 

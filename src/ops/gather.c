@@ -233,6 +233,11 @@ nacre_tensor *nacre_gather_at(nacre_tensor *table, nacre_tensor *indices, const 
 
 nacre_tensor *nacre_f_embedding_at(nacre_tensor *indices, nacre_tensor *weight, const char *file,
                                    int line) {
+    if (!indices || !weight) {
+        nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line, "embedding: %s is NULL",
+                      indices ? "weight" : "indices");
+        return nacre_error_tensor();
+    }
     nacre_shape shape = nacre_shape_of(weight);
     if (nacre_usable(weight) && shape.ndim != 2) {
         char text[NACRE_SHAPE_TEXT];

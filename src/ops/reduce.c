@@ -34,11 +34,14 @@ bool nacre_reduce_axes(const nacre_op *op, const nacre_reduce_options *options, 
     char text[NACRE_SHAPE_TEXT];
     for (int i = 0; i < options->axes.count && i < NACRE_MAX_DIMS; i++) {
         int given = options->axes.axis[i], axis = nacre_axis_normal(given, shape.ndim);
-        if (axis < 0 || *axes >> axis & 1) {
+        if (axis < 0) {
+            nacre_fail_axis(op->name, given, &shape, file, line);
+            return false;
+        }
+        if (*axes >> axis & 1) {
             nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line,
-                          axis < 0 ? "%s: axis %d is out of range for a of shape %s: use -%d to %d"
-                                   : "%s: axis %d of a of shape %s is given twice; name each of "
-                                     "-%d to %d at most once",
+                          "%s: axis %d of a of shape %s is given twice; name each of -%d to %d at "
+                          "most once",
                           op->name, given, nacre_shape_text(&shape, text), shape.ndim,
                           shape.ndim - 1);
             return false;

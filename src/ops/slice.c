@@ -148,9 +148,7 @@ nacre_tensor *nacre_slice_at(nacre_tensor *a, int axis, int64_t start, int64_t s
         char text[NACRE_SHAPE_TEXT];
         nacre_shape_text(&shape, text);
         if (at < 0)
-            nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line,
-                          "slice: axis %d is out of range for a of shape %s: use -%d to %d", axis,
-                          text, shape.ndim, shape.ndim - 1);
+            nacre_fail_axis("slice", axis, &shape, file, line);
         else
             nacre_fail_at(
                 NACRE_INVALID_ARGUMENT, file, line,

@@ -198,10 +198,7 @@ nacre_tensor *nacre_transpose_at(nacre_tensor *a, int axis0, int axis1, const ch
         int i = nacre_axis_normal(axis0, ndim), j = nacre_axis_normal(axis1, ndim);
         if (i < 0 || j < 0) {
             nacre_shape shape = nacre_shape_of(a);
-            char text[NACRE_SHAPE_TEXT];
-            nacre_fail_at(NACRE_INVALID_ARGUMENT, file, line,
-                          "transpose: axis %d is out of range for a of shape %s: use -%d to %d",
-                          i < 0 ? axis0 : axis1, nacre_shape_text(&shape, text), ndim, ndim - 1);
+            nacre_fail_axis("transpose", i < 0 ? axis0 : axis1, &shape, file, line);
             return nacre_error_tensor();
         }
         for (int k = 0; k < ndim; k++) word |= (int64_t)(k == i ? j : k == j ? i : k) << (4 * k);

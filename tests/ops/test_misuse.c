@@ -86,6 +86,40 @@ static void norms_and_gelu_refuse_what_does_not_fit(void **state) {
                    "such as to NACRE_F32 (train.c:42)");
 }
 
+static void a_scalar_has_no_axes(void **state) {
+    (void)state;
+    nacre_tensor *a = f32(NACRE_SCALAR);
+    expect_refused(nacre_f_softmax_at(a, 0, AT), NACRE_INVALID_ARGUMENT,
+                   "softmax: axis 0 is out of range: a is a scalar and has no axes; reshape it to "
+                   "[1] (train.c:42)");
+    expect_refused(nacre_f_log_softmax_at(a, -1, AT), NACRE_INVALID_ARGUMENT,
+                   "log_softmax: axis -1 is out of range: a is a scalar and has no axes; reshape "
+                   "it to [1] (train.c:42)");
+    nacre_reduce_options o = {.size = sizeof o, .input = a, .axes = NACRE_AXES(0)};
+    expect_refused(nacre_sum_at(&o, AT), NACRE_INVALID_ARGUMENT,
+                   "sum: axis 0 is out of range: a is a scalar and has no axes; reshape it to [1] "
+                   "(train.c:42)");
+    expect_refused(nacre_transpose_at(a, 0, 1, AT), NACRE_INVALID_ARGUMENT,
+                   "transpose: axis 0 is out of range: a is a scalar and has no axes; reshape it "
+                   "to [1] (train.c:42)");
+    expect_refused(nacre_slice_at(a, 0, 0, 1, 1, AT), NACRE_INVALID_ARGUMENT,
+                   "slice: axis 0 is out of range: a is a scalar and has no axes; reshape it to "
+                   "[1] (train.c:42)");
+    expect_refused(nacre_f_softmax_at(f32(NACRE_SHAPE(2)), 9, AT), NACRE_INVALID_ARGUMENT,
+                   "softmax: axis 9 is out of range for a of shape [2]: use -1 to 0 (train.c:42)");
+}
+
+static void an_embedding_names_its_own_arguments(void **state) {
+    (void)state;
+    nacre_tensor *indices = zeros(NACRE_SHAPE(2), NACRE_I64);
+    expect_refused(nacre_f_embedding_at(NULL, f32(NACRE_SHAPE(5, 3)), AT), NACRE_INVALID_ARGUMENT,
+                   "embedding: indices is NULL (train.c:42)");
+    expect_refused(nacre_f_embedding_at(indices, NULL, AT), NACRE_INVALID_ARGUMENT,
+                   "embedding: weight is NULL (train.c:42)");
+    expect_refused(nacre_f_embedding_at(indices, f32(NACRE_SHAPE(5)), AT), NACRE_SHAPE_MISMATCH,
+                   "embedding: weight is [5]: it must be [n, features] (train.c:42)");
+}
+
 static void tensors_that_cannot_be_joined(void **state) {
     (void)state;
     nacre_tensor *a = f32(NACRE_SHAPE(2, 3));
@@ -437,6 +471,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         on_both(products_that_do_not_fit),
         on_both(attention_refuses_what_does_not_fit),
+        on_both(a_scalar_has_no_axes),
+        on_both(an_embedding_names_its_own_arguments),
         on_both(tensors_that_cannot_be_joined),
         on_both(elementwise_inputs_that_do_not_fit),
         on_both(norms_and_gelu_refuse_what_does_not_fit),
