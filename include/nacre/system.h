@@ -55,7 +55,10 @@ NACRE_API void nacre_seed(uint64_t seed);
    safe from a signal handler or another thread. Process-wide; cleared with nacre_cancel(false). */
 NACRE_API void nacre_cancel(bool cancel);
 
-/* Receives log lines, one call each, without a newline. NULL: stderr (the default). */
+/* Receives log lines, one call each, without a newline. NULL: stderr (the default), the only place where the
+   library writes unasked: what a program should know and no call can return, such as a setting of the
+   environment that is ignored, a download, plans that differ in one extent (once a thread). A sink that does
+   nothing makes the library silent. */
 typedef void nacre_log_sink(void *user, const char *line);
 NACRE_API void nacre_set_log(nacre_log_sink *sink, void *user);
 

@@ -69,7 +69,7 @@ static void every_op_agrees_with_the_reference(void **state) {
                 compare(&cases[i], &(variant){dtype, (check_layout)layout, false});
 }
 
-/* Masked keys have no influence: whether a NaN among them shows, which 0 times NaN does, is not promised. */
+/* Masked numbers have no influence: whether a NaN among them shows, which 0 times NaN does, is not promised. */
 static bool is_masked(const nacre_op_case *c) { return strstr(c->label, "causal") != NULL; }
 
 static void nan_and_infinity_pass_as_in_the_reference(void **state) {

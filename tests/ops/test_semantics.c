@@ -220,6 +220,24 @@ static void gelu_has_a_slope_everywhere(void **state) {
     }
 }
 
+/* Of any size, as long as they are finite: 0 times NaN would be NaN. */
+static void masked_numbers_have_no_influence(void **state) {
+    (void)state;
+    enum { WIDTH = 4, MOST = 40 };
+    static double x[MOST * WIDTH], first[CHECK_ELEMENTS], second[CHECK_ELEMENTS];
+    for (int n = 2; n <= MOST; n += 19) {
+        nacre_shape shape = {.ndim = 3, .dims = {1, n, WIDTH}};
+        for (int i = 0; i < n * WIDTH; i++) x[i] = (i % 7) * 0.25 - 0.75;
+        nacre_tensor *q = tensor_of(x, &shape, NACRE_F32);
+        values_of(nacre_f_attention(q, q, q, .causal = true), first);
+        for (int i = (n - 1) * WIDTH; i < n * WIDTH; i++) x[i] = i % 2 ? 1e30 : -1e18;
+        nacre_tensor *k = tensor_of(x, &shape, NACRE_F32);
+        values_of(nacre_f_attention(q, k, k, .causal = true), second);
+        size_t rows = (size_t)(n - 1) * WIDTH * sizeof *first;
+        assert_memory_equal(first, second, rows);
+    }
+}
+
 static void a_masked_class_does_not_spoil_the_loss(void **state) {
     (void)state;
     nacre_tensor *logits = nacre_reshape(F32(1, -INFINITY, 1), NACRE_SHAPE(1, 3));
@@ -286,6 +304,7 @@ int main(void) {
         on_both(large_logits_do_not_overflow),
         on_both(gelu_far_out_is_its_limit),
         on_both(gelu_has_a_slope_everywhere),
+        on_both(masked_numbers_have_no_influence),
         on_both(a_masked_class_does_not_spoil_the_loss),
         on_both(one_hot_rows_and_indices_give_one_loss),
         on_both(an_index_out_of_range_fails_and_says_which),
