@@ -24,6 +24,7 @@ typedef struct measurement {
     nacre_cli_machine machine;
     double flops, bytes, least_bytes;
     size_t arena_bytes, live_bound, recomputed;
+    bool planned; /* else NACRE_EAGER=1: there is neither work nor memory of a plan */
 } measurement;
 
 static nacre_status run_part(measurement *m, nacre_cli_part part, double seconds,
@@ -74,7 +75,12 @@ static nacre_status warm_up(measurement *m, double seconds) {
     return status;
 }
 
-static nacre_status prepare(measurement *m, double seconds) {
+/* Figures of the plan; without one they are NaN. */
+static nacre_status take_plan(measurement *m) {
+    m->flops = m->bytes = m->least_bytes = NAN;
+    if (!m->planned) {
+        return NACRE_OK;
+    }
     nacre_explanation *explanation = nacre_cli_job_explain(&m->job, m->whole);
     if (!explanation) {
         return nacre_error_code();
@@ -86,7 +92,16 @@ static nacre_status prepare(measurement *m, double seconds) {
     m->live_bound = explanation->live_lower_bound;
     m->recomputed = explanation->recomputed;
     nacre_explanation_free(explanation);
-    bool made = nacre_cli_machine_make(&m->machine, m->least_bytes) &&
+    return NACRE_OK;
+}
+
+static nacre_status prepare(measurement *m, double seconds) {
+    m->planned = nacre_cli_has_plan();
+    nacre_status status = take_plan(m);
+    if (status != NACRE_OK) {
+        return status;
+    }
+    bool made = nacre_cli_machine_make(&m->machine, m->planned ? m->least_bytes : 0) &&
                 nacre_cli_times_make(&m->step, KEPT_STEPS) &&
                 nacre_cli_times_make(&m->forward, KEPT_STEPS) &&
                 nacre_cli_times_make(&m->backward, KEPT_STEPS);
@@ -149,12 +164,17 @@ static figures figures_of(const measurement *m) {
     return f;
 }
 
-static void append_size(nacre_text *text, const char *key, int64_t size) {
-    if (size) {
-        nacre_text_append(text, ",\"%s\":%" PRId64, key, size);
+/* A whole number, or null. */
+static void append_figure(nacre_text *text, const char *key, bool known, double figure) {
+    if (known) {
+        nacre_text_append(text, ",\"%s\":%.0f", key, figure);
     } else {
         nacre_text_append(text, ",\"%s\":null", key);
     }
+}
+
+static void append_size(nacre_text *text, const char *key, int64_t size) {
+    append_figure(text, key, size != 0, (double)size);
 }
 
 static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
@@ -186,21 +206,49 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
         {"roofline_us", f.roofline},
         {"fraction", f.roofline / f.least},
     };
-    nacre_text_append(text, ",\"flops\":%.0f,\"bytes\":%.0f,\"least_bytes\":%.0f", m->flops,
-                      m->bytes, m->least_bytes);
+    append_figure(text, "flops", m->planned, m->flops);
+    append_figure(text, "bytes", m->planned, m->bytes);
+    append_figure(text, "least_bytes", m->planned, m->least_bytes);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         nacre_cli_bench_append(text, numbers[i].key, numbers[i].number);
     }
-    nacre_text_append(text, ",\"arena_bytes\":%zu,\"live_lower_bound\":%zu,\"recomputed\":%zu",
-                      m->arena_bytes, m->live_bound, m->recomputed);
+    append_figure(text, "arena_bytes", m->planned, (double)m->arena_bytes);
+    append_figure(text, "live_lower_bound", m->planned, (double)m->live_bound);
+    append_figure(text, "recomputed", m->planned, (double)m->recomputed);
     nacre_text_append(text, ",\"peak_rss_bytes\":");
     nacre_text_append_number(text, nacre_cli_peak_memory());
     nacre_text_append(text, "}\n");
 }
 
+static void append_machine(const measurement *m, nacre_text *text) {
+    const nacre_cli_machine *machine = &m->machine;
+    nacre_text_append(text,
+                      "machine's peak   %.1f GFLOP/s on these threads, %.1f on one, %.1f on all; "
+                      "%.1f GB/s reading and writing, %.1f reading\n",
+                      machine->gflops, machine->gflops_one, machine->gflops_all, machine->gbytes,
+                      machine->read_gbytes);
+}
+
+/* What the plan does, beside what the machine could. */
+static void append_work(const measurement *m, const figures *f, nacre_text *text) {
+    nacre_text_append(text,
+                      "work of a step   %.2f MFLOP: %.1f GFLOP/s at best; %.2f MB read and written "
+                      "at least\n",
+                      m->flops * 1e-6, m->flops / f->least * 1e-3, m->least_bytes * 1e-6);
+    append_machine(m, text);
+    nacre_text_append(text,
+                      "roofline         %.1f us: the step runs at %.0f %% of it\n"
+                      "memory           %.2f MB arena, %.2f MB live at once at least\n",
+                      f->roofline, 100 * f->roofline / f->least, (double)m->arena_bytes * 1e-6,
+                      (double)m->live_bound * 1e-6);
+    if (m->recomputed) {
+        nacre_text_append(text, "recomputed       %zu step%s, for --memory\n", m->recomputed,
+                          nacre_cli_plural(m->recomputed));
+    }
+}
+
 static void append_table(const measurement *m, int64_t batch, nacre_text *text) {
     figures f = figures_of(m);
-    const nacre_cli_machine *machine = &m->machine;
     nacre_text_append(text, "%s, %s, batch %" PRId64 ", %d thread%s, %s: %zu step%s\n",
                       m->job.workload->name, m->whole == NACRE_CLI_INFER ? "inference" : "training",
                       batch, nacre_threads(), nacre_cli_plural((size_t)nacre_threads()),
@@ -212,23 +260,13 @@ static void append_table(const measurement *m, int64_t batch, nacre_text *text) 
                           "its parts        %.1f us forward, %.1f us backward, %.1f us update\n",
                           f.forward, f.backward, f.update);
     }
-    nacre_text_append(text,
-                      "work of a step   %.2f MFLOP: %.1f GFLOP/s at best; %.2f MB read and written "
-                      "at least\n",
-                      m->flops * 1e-6, m->flops / f.least * 1e-3, m->least_bytes * 1e-6);
-    nacre_text_append(text,
-                      "machine's peak   %.1f GFLOP/s on these threads, %.1f on one, %.1f on all; "
-                      "%.1f GB/s reading and writing, %.1f reading\n",
-                      machine->gflops, machine->gflops_one, machine->gflops_all, machine->gbytes,
-                      machine->read_gbytes);
-    nacre_text_append(text,
-                      "roofline         %.1f us: the step runs at %.0f %% of it\n"
-                      "memory           %.2f MB arena, %.2f MB live at once at least\n",
-                      f.roofline, 100 * f.roofline / f.least, (double)m->arena_bytes * 1e-6,
-                      (double)m->live_bound * 1e-6);
-    if (m->recomputed) {
-        nacre_text_append(text, "recomputed       %zu step%s, for --memory\n", m->recomputed,
-                          nacre_cli_plural(m->recomputed));
+    if (m->planned) {
+        append_work(m, &f, text);
+    } else {
+        nacre_text_append(text,
+                          "work of a step   unknown, and no roofline: NACRE_EAGER=1 runs each "
+                          "operation as it is called, without a plan\n");
+        append_machine(m, text);
     }
 }
 

@@ -155,6 +155,11 @@ int nacre_cli_explain(int argc, char **argv) {
     if (given.count == 0) {
         return no_network();
     }
+    if (!nacre_cli_has_plan()) {
+        return nacre_cli_error(
+            "NACRE_EAGER=1 runs each operation as it is called: there is no plan "
+            "to explain; unset it");
+    }
     nacre_cli_subject subject;
     int code =
         nacre_cli_subject_find(given.arguments[0], values.batch_size, &values.sizes, &subject);

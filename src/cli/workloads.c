@@ -303,6 +303,11 @@ nacre_status nacre_cli_job_run(nacre_cli_job *job, nacre_cli_part part, double *
     return status != NACRE_OK ? status : ended;
 }
 
+bool nacre_cli_has_plan(void) {
+    const nacre_thread *thread = nacre_this_thread();
+    return !thread || !thread->eager;
+}
+
 nacre_explanation *nacre_cli_explain_run(nacre_status (*run)(void *context), void *context) {
     static nacre_explanation *explanation; /* the request outlives a run that never evaluates */
     if (nacre_explain_next(&explanation) != NACRE_OK) {

@@ -82,6 +82,9 @@ nacre_status nacre_cli_job_run(nacre_cli_job *job, nacre_cli_part part, double *
 /* The plan of that; nothing is computed. NULL on error. */
 nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part);
 
+/* Whether there is a plan at all: with NACRE_EAGER=1 each operation runs as it is called, and what is explained is the
+   first of them. */
+bool nacre_cli_has_plan(void);
 /* The plan of the one evaluation that `run` asks for; nothing is computed. NULL on error. */
 nacre_explanation *nacre_cli_explain_run(nacre_status (*run)(void *context), void *context);
 

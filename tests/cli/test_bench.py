@@ -218,6 +218,24 @@ class Bench(harness.ProgramTest):
             self.assert_refused(self.run_nacre("bench", "vit", "--memory", 100000, *flags), 1,
                                 "the limit is 100000", "largest at its peak")
 
+    def test_without_a_plan_there_is_time_but_no_work_and_no_roofline(self):
+        line = ["bench", "mlp", "--batch-size", 4, "--seconds", 0.05]
+        figures = self.good(*line, "--json", NACRE_EAGER="1").json
+        self.assertEqual(list(figures), FIGURES)
+        planned = {"flops", "bytes", "least_bytes", "gflops", "roofline_us", "fraction", "arena_bytes",
+                   "live_lower_bound", "recomputed"}
+        self.assertEqual({key for key in FIGURES if figures[key] is None}, planned | {"sequence_length"})
+        self.assertGreater(figures["us_min"], 0)
+        for mode in ([], ["--infer"]):
+            text = self.good(*line, *mode, NACRE_EAGER="1").out
+            self.assertIn("no roofline: NACRE_EAGER=1", text)
+            self.assertNotIn("MFLOP", text)
+            self.assertNotIn("arena", text)
+        self.assertIn("MFLOP", self.good(*line, NACRE_EAGER="0").out)
+        for network in ("mlp", "mnist-lenet"):
+            self.assert_refused(self.run_nacre("explain", network, NACRE_EAGER="1"), 1, "NACRE_EAGER=1", "no plan",
+                                "unset it")
+
     def test_the_first_refusal_names_what_all_parts_need(self):
         """Not what the forward pass needs, then the gradients, then the step."""
         for flags, part in (([], "a training step of 64 samples"), (["--infer"], "inference of 64 samples")):
