@@ -192,12 +192,11 @@ typedef struct nacre_f_conv2d_options {
 /* -> [n, out, oh, ow], oh = floor((h + 2 padding - dilation (kh - 1) - 1) / stride) + 1, ow likewise:
    y[n, o, i, j] = bias[o] + sum over the group's channels c and the taps p, q of
    x[n, c, i stride - padding + p dilation, j ...] weight[o, c, p, q]: a cross-correlation, as PyTorch's
-   conv2d and ONNX's Conv. A tap outside x adds nothing (not 0 times the weight). Where the
-   CPU computes f32 windows of 3 x 3 by Winograd's algorithm (stride, dilation and groups 1, 8 channels or more on
-   both sides), that holds for finite weights alone: a NaN or an infinity among them also spoils the outputs at
-   the edges for which its tap lies outside x, and what would be an infinity may be NaN (gradients: docs/ops.md).
-   Errors: channels or filters that groups does not divide, a kernel that spans more than the padded input,
-   negative numbers.
+   conv2d and ONNX's Conv. A tap outside x adds nothing (not 0 times the weight). Where the CPU computes f32
+   windows of 3 x 3 by Winograd's algorithm (stride, dilation and groups 1, 8 channels or more on both sides), that
+   holds for finite weights alone: a NaN or an infinity among them also spoils the outputs at the edges for which
+   its tap lies outside x, and what would be an infinity may be NaN (gradients: docs/ops.md). Errors: channels or
+   filters that groups does not divide, a kernel that spans more than the padded input, negative numbers.
 
        nacre_tensor *y = nacre_f_conv2d(x, weight, bias, .stride = {2, 2}, .padding = {1, 1}); */
 NACRE_API nacre_tensor *nacre_f_conv2d_at(const nacre_f_conv2d_options *o, const char *file,
