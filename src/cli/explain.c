@@ -1,4 +1,4 @@
-/* nacre explain: the plan of one training step, before anything runs. */
+/* nacre explain: the plan of one training step or of inference, before anything runs. */
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/output.h"
@@ -12,7 +12,7 @@ typedef struct explain {
     int64_t batch_size, memory; /* batch_size 0: the network's own */
     nacre_cli_sizes sizes;
     int backend;
-    bool json;
+    bool infer, json;
 } explain;
 
 #define AT(member) offsetof(explain, member)
@@ -23,6 +23,7 @@ static const nacre_cli_option options[] = {
     {NACRE_FLAG_SEQUENCE_LENGTH(AT(sizes.sequence_length))},
     {NACRE_FLAG_BACKEND(AT(backend), "what would compute it")},
     {NACRE_FLAG_MEMORY(AT(memory))},
+    {NACRE_FLAG_SWITCH("infer", AT(infer), "inference in place of a training step")},
     {NACRE_FLAG_JSON(AT(json))},
 };
 static const explain defaults = {0};
@@ -30,7 +31,9 @@ static const explain defaults = {0};
 const nacre_cli_syntax nacre_cli_explain_syntax = {
     .command = "explain",
     .arguments = "NETWORK|RUN|FILE",
-    .summary = "The plan of one training step: what runs, on which shapes, where in memory.",
+    .summary =
+        "The plan of one training step, or of inference: what runs, on which shapes, where in "
+        "memory.",
     .details =
         "A network is a workload of nacre bench or a recipe. Each step has its FLOPs, the bytes "
         "that\n"
@@ -42,11 +45,12 @@ const nacre_cli_syntax nacre_cli_explain_syntax = {
     .most_arguments = 1,
 };
 
-static void append_json(const nacre_cli_subject *subject, const nacre_explanation *e,
+static void append_json(const nacre_cli_subject *subject, bool infer, const nacre_explanation *e,
                         nacre_text *text) {
     nacre_text_append(text, "{\"network\":");
     nacre_text_append_json(text, subject->name);
-    nacre_text_append(text, ",\"batch\":%" PRId64 ",\"steps\":[", subject->batch);
+    nacre_text_append(text, ",\"mode\":\"%s\",\"batch\":%" PRId64 ",\"steps\":[",
+                      infer ? "infer" : "train", subject->batch);
     for (size_t i = 0; i < e->count; i++) {
         const nacre_plan_step *step = &e->steps[i];
         nacre_text_append(text, "%s{\"kernel\":", i ? "," : "");
@@ -87,11 +91,11 @@ static int widest(const nacre_explanation *e, bool shapes) {
     return (int)(most < 6 ? 6 : most);
 }
 
-static void append_table(const nacre_cli_subject *subject, const nacre_explanation *e,
+static void append_table(const nacre_cli_subject *subject, bool infer, const nacre_explanation *e,
                          nacre_text *text) {
     int kernel = widest(e, false), shapes = widest(e, true);
-    nacre_text_append(text, "One training step of %s, batch %" PRId64 ", on %s\n\n", subject->name,
-                      subject->batch,
+    nacre_text_append(text, "%s of %s, batch %" PRId64 ", on %s\n\n",
+                      infer ? "Inference" : "One training step", subject->name, subject->batch,
                       nacre_backend_in_use() == NACRE_BACKEND_REFERENCE ? "reference" : "cpu");
     nacre_text_append(text, "%4s  %-*s  %-*s  %12s  %12s  %10s\n", "step", kernel, "kernel", shapes,
                       "shapes", "FLOPs", "bytes", "offset");
@@ -119,12 +123,12 @@ static int print_explanation(nacre_cli_subject *subject, const explain *values) 
     nacre_explanation *e = NULL;
     nacre_set_memory_limit((size_t)values->memory);
     if (nacre_cli_subject_make(subject, false) == NACRE_OK) {
-        e = nacre_cli_subject_explain(subject);
+        e = nacre_cli_subject_explain(subject, values->infer);
     }
     int code;
     if (e) {
         nacre_text text = {0};
-        (values->json ? append_json : append_table)(subject, e, &text);
+        (values->json ? append_json : append_table)(subject, values->infer, e, &text);
         code = nacre_cli_print(&text);
     } else {
         code = nacre_cli_library_error();

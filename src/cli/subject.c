@@ -103,7 +103,7 @@ static nacre_status make_recipe(nacre_cli_subject *subject, bool runs) {
     if (status != NACRE_OK || !runs) {
         return status;
     }
-    nacre_explanation *plan = nacre_cli_synthetic_explain(&subject->synthetic);
+    nacre_explanation *plan = nacre_cli_synthetic_explain(&subject->synthetic, false);
     if (!plan) {
         return nacre_error_code();
     }
@@ -129,7 +129,8 @@ nacre_status nacre_cli_subject_step(nacre_cli_subject *subject) {
                            : nacre_cli_job_run(&subject->job, NACRE_CLI_STEP, NULL);
 }
 
-nacre_explanation *nacre_cli_subject_explain(nacre_cli_subject *subject) {
-    return subject->recipe ? nacre_cli_synthetic_explain(&subject->synthetic)
-                           : nacre_cli_job_explain(&subject->job, NACRE_CLI_STEP);
+nacre_explanation *nacre_cli_subject_explain(nacre_cli_subject *subject, bool infer) {
+    return subject->recipe
+               ? nacre_cli_synthetic_explain(&subject->synthetic, infer)
+               : nacre_cli_job_explain(&subject->job, infer ? NACRE_CLI_INFER : NACRE_CLI_STEP);
 }

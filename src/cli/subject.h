@@ -31,7 +31,7 @@ nacre_status nacre_cli_subject_make(nacre_cli_subject *subject, bool runs);
 void nacre_cli_subject_release(nacre_cli_subject *subject);
 
 nacre_status nacre_cli_subject_step(nacre_cli_subject *subject);
-/* The plan of that step; nothing is computed. NULL on error. */
-nacre_explanation *nacre_cli_subject_explain(nacre_cli_subject *subject);
+/* The plan of that step, or of a forward pass in inference mode; nothing is computed. NULL on error. */
+nacre_explanation *nacre_cli_subject_explain(nacre_cli_subject *subject, bool infer);
 
 #endif

@@ -31,6 +31,26 @@ nacre_status nacre_cli_synthetic_step(nacre_cli_synthetic *synthetic) {
 
 static nacre_status run_step(void *context) { return nacre_cli_synthetic_step(context); }
 
-nacre_explanation *nacre_cli_synthetic_explain(nacre_cli_synthetic *synthetic) {
-    return nacre_cli_explain_run(run_step, synthetic);
+/* Without the loss, as nacre_predict is used. */
+static nacre_status run_inference(void *context) {
+    nacre_cli_synthetic *synthetic = context;
+    nacre_scope scope = nacre_scope_begin();
+    if (scope < 0) {
+        return nacre_error_code();
+    }
+    nacre_tensor *y = nacre_predict(synthetic->model, synthetic->batch.inputs);
+    nacre_status status = nacre_tensor_status(y);
+    nacre_status ended = nacre_scope_end(scope);
+    return status != NACRE_OK ? status : ended;
+}
+
+nacre_explanation *nacre_cli_synthetic_explain(nacre_cli_synthetic *synthetic, bool infer) {
+    if (!infer) {
+        return nacre_cli_explain_run(run_step, synthetic);
+    }
+    nacre_explanation *plan = nacre_cli_explain_run(run_inference, synthetic);
+    if (!plan) {
+        nacre_cli_name_refused("inference", synthetic->batch.count);
+    }
+    return plan;
 }

@@ -20,7 +20,7 @@ void nacre_cli_synthetic_free(nacre_cli_synthetic *synthetic);
 
 /* One step, as nacre_fit takes it. */
 nacre_status nacre_cli_synthetic_step(nacre_cli_synthetic *synthetic);
-/* The plan of that step; nothing is computed. NULL on error. */
-nacre_explanation *nacre_cli_synthetic_explain(nacre_cli_synthetic *synthetic);
+/* The plan of that step, or of a forward pass in inference mode; nothing is computed. NULL on error. */
+nacre_explanation *nacre_cli_synthetic_explain(nacre_cli_synthetic *synthetic, bool infer);
 
 #endif

@@ -332,7 +332,7 @@ static nacre_status check_memory_limit(const training *run) {
     nacre_explanation *plan = NULL;
     int64_t batch = values->batch_size < SAMPLES ? values->batch_size : SAMPLES;
     if (nacre_cli_synthetic_make(run->settings.recipe, values, batch, &step) == NACRE_OK) {
-        plan = nacre_cli_synthetic_explain(&step);
+        plan = nacre_cli_synthetic_explain(&step, false);
     }
     nacre_status status = plan ? NACRE_OK : nacre_error_code();
     nacre_explanation_free(plan);

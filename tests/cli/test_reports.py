@@ -70,6 +70,29 @@ class Reports(harness.ProgramTest):
             self.assertEqual((values["network"], values["batch"]), (name, 128))
         self.assert_refused(self.run_nacre("explain", "cache"), 2, "unknown network cache")
 
+    def test_explain_shows_inference_as_bench_runs_it(self):
+        line = ["lenet", "--batch-size", 4, "--infer"]
+        explained = self.good("explain", *line, "--json").json
+        timed = self.good("bench", *line, "--seconds", 0, "--json").json
+        self.assertEqual((explained["network"], explained["mode"], explained["batch"]), ("lenet", "infer", 4))
+        for key, same in (("peak_bytes", "arena_bytes"), ("flops", "flops"),
+                          ("live_lower_bound", "live_lower_bound"), ("variable_bytes", "least_bytes")):
+            self.assertEqual(explained[key], timed[same], key)
+        self.assertIn("Inference of lenet, batch 4", self.good("explain", *line).out)
+        self.train("--epochs", 0)
+        for name in ("mnist-mlp", "run", "run/model.safetensors"):
+            for backend in ("cpu", "reference"):
+                inferred, trained = (self.good("explain", name, "--batch-size", 64, "--backend", backend, "--json",
+                                               *mode).json for mode in (["--infer"], []))
+                self.assertEqual((inferred["mode"], trained["mode"]), ("infer", "train"))
+                products = 2 * 64 * (784 * 128 + 2 * 128 * 128 + 128 * 10)
+                self.assertTrue(products <= inferred["flops"] < 1.1 * products < trained["flops"])
+                self.assertFalse([step for step in inferred["steps"] if "backward" in step["kernel"]])
+                self.assertIsNone(inferred["steps"][-1]["offset"])
+        for name in ("mlp", "mnist-mlp"):
+            self.assert_refused(self.run_nacre("explain", name, "--batch-size", 64, "--infer", "--memory", 1), 1,
+                                "inference of 64 samples: the plan needs", "the limit is 1;")
+
     def test_explain_grows_with_the_batch_and_with_the_backend(self):
         peaks = [self.good("explain", "mnist-mlp", "--batch-size", size, "--json").json["peak_bytes"]
                  for size in (1, 64, 1024)]
