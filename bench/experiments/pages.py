@@ -100,7 +100,7 @@ def about(shop, command, load_before):
 def machine_line(facts):
     line = f"`{facts['command']}`, {facts['date']}: {facts['cpu']}, {facts['cpus_usable']} CPUs, kernel level"
     line += f" {facts['kernel_level']}, {facts['compiler']}; {facts['rounds']} rounds in turn, best of each;"
-    busy = facts["load_before"] is not None and facts["load_before"] > 0.5
+    busy = facts["load_before"] is not None and facts["load_before"] > 1.5
     return line + f" load before and after {facts['load_before']}, {facts['load_after']}" + (
         ": other programs ran." if busy else "."
     )
