@@ -1,4 +1,5 @@
 /* Handles and the scopes that own them. */
+#include "base/count.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "record/internal.h"
@@ -13,13 +14,13 @@ static nacre_tensor out_of_memory = {
 
 nacre_tensor *nacre_retain(nacre_tensor *t) {
     if (t && !t->immortal) {
-        atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+        nacre_refs_up(&t->refs, nacre_is_alone());
     }
     return t;
 }
 
 static void message_release(nacre_message *message) {
-    if (message && atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) == 1) {
+    if (message && nacre_refs_down(&message->refs, nacre_is_alone()) == 0) {
         nacre_free(message);
     }
 }
@@ -28,7 +29,7 @@ void nacre_release(nacre_tensor *t) {
     /* Who holds the only reference need not count. */
     if (!t || t->immortal ||
         (atomic_load_explicit(&t->refs, memory_order_acquire) != 1 &&
-         atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)) {
+         nacre_refs_down(&t->refs, nacre_is_alone()) != 0)) {
         return;
     }
     nacre_dirty_remove(t);
@@ -108,7 +109,7 @@ nacre_tensor *nacre_error_copy(nacre_tensor *error) {
     if (!t) {
         return &out_of_memory;
     }
-    atomic_fetch_add_explicit(&error->error->refs, 1, memory_order_relaxed);
+    nacre_refs_up(&error->error->refs, nacre_is_alone());
     t->error = error->error;
     return t;
 }

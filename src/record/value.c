@@ -1,4 +1,5 @@
 /* Lifetime of records and values. A record lives while a handle or another record needs an output. */
+#include "base/count.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "record/record.h"
@@ -9,43 +10,20 @@
 #define READER ((uint64_t)1 << 32)
 
 /* A value that is not computed belongs to one thread, so only shared records pay for atomic counting. */
-static unsigned refs_down(nacre_record *record) {
-    if (record->shared) {
-        return atomic_fetch_sub_explicit(&record->refs, 1, memory_order_acq_rel) - 1;
-    }
-    unsigned left = atomic_load_explicit(&record->refs, memory_order_relaxed) - 1;
-    atomic_store_explicit(&record->refs, left, memory_order_relaxed);
-    return left;
-}
+static bool counts_alone(const nacre_record *record) { return !record->shared || nacre_is_alone(); }
 
 static void add(nacre_value *value, uint64_t use) {
-    nacre_record *record = value->record;
-    uint64_t before;
-    if (record->shared) {
-        before = atomic_fetch_add_explicit(&value->uses, use, memory_order_relaxed);
-        if (before == 0) {
-            atomic_fetch_add_explicit(&record->refs, 1, memory_order_relaxed);
-        }
-        return;
-    }
-    before = atomic_load_explicit(&value->uses, memory_order_relaxed);
-    atomic_store_explicit(&value->uses, before + use, memory_order_relaxed);
-    if (before == 0) {
-        unsigned refs = atomic_load_explicit(&record->refs, memory_order_relaxed);
-        atomic_store_explicit(&record->refs, refs + 1, memory_order_relaxed);
+    bool alone = counts_alone(value->record);
+    if (nacre_count_add(&value->uses, use, alone) == 0) {
+        nacre_refs_up(&value->record->refs, alone);
     }
 }
 
 /* true: nothing uses the record any more. */
 static bool take_away(nacre_value *value, uint64_t use) {
-    uint64_t left;
-    if (value->record->shared) {
-        left = atomic_fetch_sub_explicit(&value->uses, use, memory_order_acq_rel) - use;
-    } else {
-        left = atomic_load_explicit(&value->uses, memory_order_relaxed) - use;
-        atomic_store_explicit(&value->uses, left, memory_order_relaxed);
-    }
-    return left == 0 && refs_down(value->record) == 0;
+    bool alone = counts_alone(value->record);
+    return nacre_count_sub(&value->uses, use, alone) == 0 &&
+           nacre_refs_down(&value->record->refs, alone) == 0;
 }
 
 size_t nacre_record_bytes(int outputs) {
@@ -145,12 +123,10 @@ void nacre_record_cut(nacre_record *record) {
     free_dead(dead);
 }
 
-void nacre_record_hold(nacre_record *record) {
-    atomic_fetch_add_explicit(&record->refs, 1, memory_order_relaxed);
-}
+void nacre_record_hold(nacre_record *record) { nacre_refs_up(&record->refs, counts_alone(record)); }
 
 void nacre_record_let_go(nacre_record *record) {
-    if (refs_down(record) == 0) {
+    if (nacre_refs_down(&record->refs, counts_alone(record)) == 0) {
         nacre_pending_remove(record);
         record->next = NULL;
         free_dead(record);

@@ -1,5 +1,6 @@
 #include "tensor/storage.h"
 
+#include "base/count.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -80,14 +81,14 @@ nacre_storage *nacre_storage_new(size_t bytes) {
 }
 
 nacre_storage *nacre_storage_retain(nacre_storage *storage) {
-    atomic_fetch_add_explicit(&storage->refs, 1, memory_order_relaxed);
+    nacre_refs_up(&storage->refs, nacre_is_alone());
     return storage;
 }
 
 void nacre_storage_release(nacre_storage *storage) {
     /* Who holds the only reference need not count. */
     if (!storage || (atomic_load_explicit(&storage->refs, memory_order_acquire) != 1 &&
-                     atomic_fetch_sub_explicit(&storage->refs, 1, memory_order_acq_rel) != 1)) {
+                     nacre_refs_down(&storage->refs, nacre_is_alone()) != 0)) {
         return;
     }
     size_t padded;
