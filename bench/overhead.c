@@ -87,8 +87,8 @@ static nacre_status measure_steps(nacre_cli_job *job, double seconds) {
     uint64_t ns, end = nacre_clock_ns() + (uint64_t)(seconds * 1e9);
     nacre_status status = NACRE_OK;
     for (int i = 0; status == NACRE_OK && i < WARM_UP; i++) status = timed_step(job, &ns);
-    while (status == NACRE_OK && nacre_clock_ns() < end) {
-        status = plain_step(job);
+    do { /* once at least, however slow the machine */
+        status = status ? status : plain_step(job);
         status = status ? status : nacre_trace_start();
         for (int i = 0; status == NACRE_OK && i < WARM_UP; i++) {
             nacre_trace_rewind();
@@ -97,7 +97,7 @@ static nacre_status measure_steps(nacre_cli_job *job, double seconds) {
         }
         nacre_trace_stop();
         for (int i = 0; status == NACRE_OK && i < WARM_UP; i++) status = plain_step(job);
-    }
+    } while (status == NACRE_OK && nacre_clock_ns() < end);
     return status;
 }
 
