@@ -55,6 +55,7 @@ typedef struct normalised {
 
 /* Mean along the last axis, which stays. */
 static nacre_tensor *row_mean(nacre_tensor *t, const nacre_expansion *e) {
+    if (!nacre_usable(t)) return t; /* an error has no shape */
     int64_t last = (int64_t)1 << (nacre_ndim(t) - 1);
     return nacre_record_reduce(&nacre_op_mean, t, last, true, e->file, e->line);
 }
