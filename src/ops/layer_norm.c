@@ -125,6 +125,7 @@ static nacre_status backward_shape(nacre_inference *inference) {
 }
 
 static nacre_tensor *sum_of_rows(nacre_tensor *t, const nacre_expansion *e) {
+    if (!nacre_usable(t)) return t;
     int64_t rows = ((int64_t)1 << (nacre_ndim(t) - 1)) - 1;
     return rows ? nacre_record_reduce(&nacre_op_sum, t, rows, false, e->file, e->line)
                 : nacre_record_unary(&nacre_op_copy, t, e->file, e->line);
