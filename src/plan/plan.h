@@ -181,6 +181,7 @@ bool nacre_plan_fuse(nacre_plan *plan);
 bool nacre_plan_recompute(nacre_plan *plan, size_t wanted);
 bool nacre_plan_lanes(nacre_plan *plan);
 bool nacre_plan_prepare(nacre_plan *plan);
+double nacre_plan_step_flops(const nacre_plan *plan, const plan_step *step);
 bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step);
 bool nacre_plan_layout(nacre_plan *plan);
 bool nacre_plan_verify(const nacre_plan *plan);

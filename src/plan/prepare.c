@@ -103,21 +103,20 @@ static bool make_call(nacre_plan *plan, plan_step *step) {
     return true;
 }
 
-static double step_flops(const plan_step *step) {
-    const nacre_plan_op *call = step->call;
-    double elements = (double)nacre_shape_numel(&call->out[0].shape), flops = 0;
-    if (call->op && call->op->flops) {
-        int own = call->program ? call->own : call->inputs;
-        nacre_call shapes = {.attrs = call->attrs, .inputs = own, .outputs = call->outputs};
+double nacre_plan_step_flops(const nacre_plan *plan, const plan_step *step) {
+    double elements = (double)nacre_shape_numel(&plan->values[step->out[0]].shape), flops = 0;
+    if (step->op && step->op->flops) {
+        int own = step->program ? step->own : step->inputs;
+        nacre_call shapes = {.attrs = step->attrs, .inputs = own, .outputs = step->outputs};
         for (int i = 0; i < own && i < NACRE_MAX_INPUTS; i++) {
-            shapes.in[i] = call->in[i];
+            set_array(plan, &shapes.in[i], step->in[i], NULL);
         }
-        for (int i = 0; i < call->outputs && i < NACRE_MAX_OUTPUTS; i++) {
-            shapes.out[i] = call->out[i];
+        for (int i = 0; i < step->outputs && i < NACRE_MAX_OUTPUTS; i++) {
+            set_array(plan, &shapes.out[i], step->out[i], NULL);
         }
-        flops = call->op->flops(&shapes);
-    } else if (call->op) {
-        flops = call->op->flops_per_element * elements;
+        flops = step->op->flops(&shapes);
+    } else if (step->op) {
+        flops = step->op->flops_per_element * elements;
     }
     for (int i = 0; step->program && i < step->program->codes; i++) {
         flops += step->program->code[i].op->flops_per_element * elements;
@@ -145,7 +144,7 @@ static outcome try_step(nacre_plan *plan, plan_step *step) {
             return NO_MEMORY;
         }
     }
-    step->flops = step_flops(step);
+    step->flops = nacre_plan_step_flops(plan, step);
     return READY;
 }
 
