@@ -26,8 +26,8 @@ NACRE_API void nacre_set_nan_watch(bool watch);
 
 /* The most that the calling thread's evaluations may take for what they compute on the way, in bytes; parameters,
    inputs and results are not counted. 0: no limit. A plan that would take more recomputes element-wise values,
-   norms, pools and the like instead of keeping them, with the same bits; if that does not suffice, the evaluation fails with
-   NACRE_OUT_OF_MEMORY before any work, names the largest values, and nothing has changed. */
+   norms, pools and the like instead of keeping them, with the same bits; if that does not suffice, the evaluation
+   fails with NACRE_OUT_OF_MEMORY before any work, names the largest values, and nothing has changed. */
 NACRE_API void nacre_set_memory_limit(size_t bytes);
 
 typedef struct nacre_plan_stats {

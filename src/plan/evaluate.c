@@ -73,12 +73,8 @@ static uint64_t hash_key(const uint64_t *key, size_t count) {
 nacre_plan *nacre_plan_for(nacre_planner *planner, nacre_thread *thread) {
     const nacre_work *work = &planner->work;
     nacre_plan *plan = nacre_cache_newest(planner, work);
-    if (plan) {
-        planner->stats.replays++;
-        return plan;
-    }
-    uint64_t hash = hash_key(work->key, work->key_count);
-    plan = nacre_cache_find(planner, work, hash);
+    uint64_t hash = plan ? plan->hash : hash_key(work->key, work->key_count);
+    plan = plan ? plan : nacre_cache_find(planner, work, hash);
     if (plan) {
         planner->stats.replays++;
         return plan;
