@@ -1,5 +1,6 @@
-/* Counting references that threads may share. An atomic operation takes as long as twenty others, so while the process has
-   one thread it is spared: glibc knows (since 2.32; std::shared_ptr asks it the same), elsewhere all counting is atomic. */
+/* Counting references that threads may share. An atomic operation takes as long as twenty others, so while the
+   process has one thread it is spared: glibc knows (since 2.32; std::shared_ptr asks it the same), elsewhere all
+   counting is atomic. */
 #ifndef NACRE_BASE_COUNT_H
 #define NACRE_BASE_COUNT_H
 
@@ -40,26 +41,6 @@ static inline uint64_t nacre_count_sub(_Atomic uint64_t *count, uint64_t less, b
     }
     uint64_t left = atomic_load_explicit(count, memory_order_relaxed) - less;
     atomic_store_explicit(count, left, memory_order_relaxed);
-    return left;
-}
-
-/* One reference more. */
-static inline void nacre_refs_up(atomic_uint *refs, bool alone) {
-    if (alone) {
-        unsigned before = atomic_load_explicit(refs, memory_order_relaxed);
-        atomic_store_explicit(refs, before + 1, memory_order_relaxed);
-    } else {
-        atomic_fetch_add_explicit(refs, 1, memory_order_relaxed);
-    }
-}
-
-/* One less; what is left, as nacre_count_sub. */
-static inline unsigned nacre_refs_down(atomic_uint *refs, bool alone) {
-    if (!alone) {
-        return atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) - 1;
-    }
-    unsigned left = atomic_load_explicit(refs, memory_order_relaxed) - 1;
-    atomic_store_explicit(refs, left, memory_order_relaxed);
     return left;
 }
 

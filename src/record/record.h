@@ -29,7 +29,7 @@ typedef struct nacre_value {
 
 typedef struct nacre_record {
     const nacre_op *op;
-    atomic_uint refs;                     /* outputs that are in use */
+    _Atomic uint64_t refs;                /* outputs that are in use */
     uint64_t sequence;                    /* order of recording */
     uint64_t mark;                        /* evaluation or backward pass that visited it */
     struct nacre_thread *owner;           /* whose pending list holds it; NULL: none */
@@ -48,13 +48,13 @@ typedef struct nacre_record {
 } nacre_record;
 
 typedef struct nacre_message {
-    atomic_uint refs;
+    _Atomic uint64_t refs;
     nacre_status status;
     const char *text; /* behind the struct, in the same block */
 } nacre_message;
 
 struct nacre_tensor {
-    atomic_uint refs;
+    _Atomic uint64_t refs;
     nacre_value *value;   /* NULL: an error tensor, or an empty gradient slot */
     nacre_message *error; /* NULL: none */
     bool wants_grad;

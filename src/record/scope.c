@@ -14,13 +14,13 @@ static nacre_tensor out_of_memory = {
 
 nacre_tensor *nacre_retain(nacre_tensor *t) {
     if (t && !t->immortal) {
-        nacre_refs_up(&t->refs, nacre_is_alone());
+        nacre_count_add(&t->refs, 1, nacre_is_alone());
     }
     return t;
 }
 
 static void message_release(nacre_message *message) {
-    if (message && nacre_refs_down(&message->refs, nacre_is_alone()) == 0) {
+    if (message && nacre_count_sub(&message->refs, 1, nacre_is_alone()) == 0) {
         nacre_free(message);
     }
 }
@@ -29,7 +29,7 @@ void nacre_release(nacre_tensor *t) {
     /* Who holds the only reference need not count. */
     if (!t || t->immortal ||
         (atomic_load_explicit(&t->refs, memory_order_acquire) != 1 &&
-         nacre_refs_down(&t->refs, nacre_is_alone()) != 0)) {
+         nacre_count_sub(&t->refs, 1, nacre_is_alone()) != 0)) {
         return;
     }
     nacre_dirty_remove(t);
@@ -109,7 +109,7 @@ nacre_tensor *nacre_error_copy(nacre_tensor *error) {
     if (!t) {
         return &out_of_memory;
     }
-    nacre_refs_up(&error->error->refs, nacre_is_alone());
+    nacre_count_add(&error->error->refs, 1, nacre_is_alone());
     t->error = error->error;
     return t;
 }

@@ -15,7 +15,7 @@ static bool counts_alone(const nacre_record *record) { return !record->shared ||
 static void add(nacre_value *value, uint64_t use) {
     bool alone = counts_alone(value->record);
     if (nacre_count_add(&value->uses, use, alone) == 0) {
-        nacre_refs_up(&value->record->refs, alone);
+        nacre_count_add(&value->record->refs, 1, alone);
     }
 }
 
@@ -23,7 +23,7 @@ static void add(nacre_value *value, uint64_t use) {
 static bool take_away(nacre_value *value, uint64_t use) {
     bool alone = counts_alone(value->record);
     return nacre_count_sub(&value->uses, use, alone) == 0 &&
-           nacre_refs_down(&value->record->refs, alone) == 0;
+           nacre_count_sub(&value->record->refs, 1, alone) == 0;
 }
 
 size_t nacre_record_bytes(int outputs) {
@@ -123,10 +123,12 @@ void nacre_record_cut(nacre_record *record) {
     free_dead(dead);
 }
 
-void nacre_record_hold(nacre_record *record) { nacre_refs_up(&record->refs, counts_alone(record)); }
+void nacre_record_hold(nacre_record *record) {
+    nacre_count_add(&record->refs, 1, counts_alone(record));
+}
 
 void nacre_record_let_go(nacre_record *record) {
-    if (nacre_refs_down(&record->refs, counts_alone(record)) == 0) {
+    if (nacre_count_sub(&record->refs, 1, counts_alone(record)) == 0) {
         nacre_pending_remove(record);
         record->next = NULL;
         free_dead(record);

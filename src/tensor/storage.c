@@ -81,14 +81,14 @@ nacre_storage *nacre_storage_new(size_t bytes) {
 }
 
 nacre_storage *nacre_storage_retain(nacre_storage *storage) {
-    nacre_refs_up(&storage->refs, nacre_is_alone());
+    nacre_count_add(&storage->refs, 1, nacre_is_alone());
     return storage;
 }
 
 void nacre_storage_release(nacre_storage *storage) {
     /* Who holds the only reference need not count. */
     if (!storage || (atomic_load_explicit(&storage->refs, memory_order_acquire) != 1 &&
-                     nacre_refs_down(&storage->refs, nacre_is_alone()) != 0)) {
+                     nacre_count_sub(&storage->refs, 1, nacre_is_alone()) != 0)) {
         return;
     }
     size_t padded;

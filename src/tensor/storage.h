@@ -23,7 +23,7 @@ typedef struct nacre_form {
 } nacre_form;
 
 typedef struct nacre_storage {
-    atomic_uint refs;
+    _Atomic uint64_t refs;
     uint64_t version; /* counts overwrites; a value remembers the one it was computed at */
     size_t bytes;
     unsigned char *data; /* aligned to 64 bytes, never NULL, padded to a multiple of 64 bytes */
