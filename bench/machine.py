@@ -74,7 +74,7 @@ _THREAD_VARIABLES = (
 
 def process_environment(threads):
     """For Nacre and the peers alike: so many threads, no GPU, no switches left from the shell."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("NACRE_EAGER", "NACRE_THREADS")}
+    environment = {k: v for k, v in os.environ.items() if k not in ("NACRE_EAGER", "NACRE_FUSE", "NACRE_THREADS")}
     for name in _THREAD_VARIABLES:
         environment[name] = str(threads)
     environment.setdefault("NACRE_TUNING", "off")  # a machine's own table would be measured unnoticed

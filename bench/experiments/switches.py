@@ -10,7 +10,7 @@ import pages
 
 WORKLOADS = ("mlp", "lenet", "vit", "gpt", "resnet20")
 LOSSES, EPOCHS, SEEDS = 20, 3, (1, 2, 3)
-DEFAULT = "default"
+DEFAULT, UNFUSED, OP_BY_OP = "default", "unfused", "op by op"
 BATCH = "12"  # of the losses
 
 
@@ -42,7 +42,8 @@ def _ways(shop):
         ways[f"{count} threads"] = Way(shop.build, threads=count)
     for level in _levels(shop):
         ways[level] = Way(shop.build, ["env", f"NACRE_ISA={level}"])
-    ways["op by op"] = Way(shop.build, ["env", "NACRE_EAGER=1"])
+    ways[UNFUSED] = Way(shop.build, ["env", "NACRE_FUSE=0"])
+    ways[OP_BY_OP] = Way(shop.build, ["env", "NACRE_EAGER=1"])
     fast = _fast_math(shop)
     if fast:
         ways["fast-math"] = Way(fast)
@@ -130,6 +131,20 @@ def measure(shop):
     return figures
 
 
+def _how(name):
+    if name == UNFUSED:
+        return "`NACRE_FUSE=0`: plans in which each operation is a step of its own"
+    if name == OP_BY_OP:
+        return "`NACRE_EAGER=1`: no plan, so no fusion and no reuse of memory, and every result is searched for NaN"
+    if name == "fast-math":
+        return "the library built with `-ffast-math` (`-ffp-contract=off` stays)"
+    return f"`--threads {name.split()[0]}`" if name.endswith(" threads") else f"`NACRE_ISA={name}`"
+
+
+def _ways_table(figures):
+    return pages.table(["", "how"], [[name, _how(name)] for name in figures["training"] if name != DEFAULT])
+
+
 def _speed_table(figures):
     names = list(figures["training"])
     lines = []
@@ -186,6 +201,17 @@ def _about_way(figures, name):
     return f"**{name}**: {said}. {results}{end}"
 
 
+def _about_fusion(figures):
+    """What of the time that `op by op` takes more is for want of fusion, what for want of a plan; empty: not measured."""
+    slower = {}
+    for workload, of_way in figures["speed"].items():
+        if UNFUSED in of_way and OP_BY_OP in of_way:
+            more = [of_way[name]["us"] / of_way[DEFAULT]["us"] - 1 for name in (UNFUSED, OP_BY_OP)]
+            slower[workload] = more[0] / more[1] if more[1] > pages.NOISE else None
+    shares = [f"`{w}` {max(0, share):.0%}" for w, share in slower.items() if share is not None]
+    return [f"Of the time that **{OP_BY_OP}** takes more, **{UNFUSED}** takes: {pages.listed(shares)}."] if shares else []
+
+
 def _about_rounds(figures):
     """How far the rounds of one way lay apart, which tells what its ratios are worth."""
     spread = {}
@@ -198,11 +224,13 @@ def _about_rounds(figures):
 
 def tables(figures):
     names = [name for name in figures["training"] if name != DEFAULT]
+    said = [*(_about_way(figures, name) for name in names), *_about_fusion(figures), _about_rounds(figures)]
     return {
+        "ways": _ways_table(figures),
         "speed": _speed_table(figures),
         "results": _results_table(figures),
         "losses": _each_table(figures),
-        "conclusions": pages.bullets([*(_about_way(figures, name) for name in names), _about_rounds(figures)]),
+        "conclusions": pages.bullets(said),
     }
 
 

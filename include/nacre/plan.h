@@ -20,6 +20,13 @@ NACRE_API nacre_backend nacre_backend_in_use(void);
 /* One by one, as each op is called, instead of planned together. NACRE_EAGER=1 sets it at start. */
 NACRE_API void nacre_set_eager(bool eager);
 
+/* Whether the calling thread's plans fuse: chains of element-wise ops into one step, and such ops into the products,
+   convolutions and norms before them. On unless NACRE_FUSE=0 turns it off at start. Without, each of these ops is a
+   step of its own in the same plan, with the same bits; an op that is one kernel by itself, such as a softmax, stays
+   one. Plans made with and without are kept apart. */
+NACRE_API void nacre_set_fusion(bool fuse);
+NACRE_API bool nacre_fusion_enabled(void);
+
 /* Watches every result for NaN and Inf; an evaluation that makes one fails with NACRE_NUMERICAL,
    naming op, shapes and line. Implied by NACRE_EAGER=1. */
 NACRE_API void nacre_set_nan_watch(bool watch);

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/output.h"
+#include "cli/workloads.h"
 #include "io/tuning.h"
 
 #include <nacre/system.h>
@@ -99,6 +100,19 @@ static const struct field {
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
+/* How evaluations run, as the environment says. */
+enum { UNPLANNED, UNFUSED, FUSED };
+static const char *const plan_names[] = {"none", "unfused", "fused"};
+static const char *const plan_reasons[] = {
+    "none: each operation runs as it is recorded (NACRE_EAGER=1)",
+    "unfused: a step for each operation (NACRE_FUSE=0)",
+    "fused",
+};
+static int plans(void) {
+    if (!nacre_cli_has_plan()) return UNPLANNED;
+    return nacre_fusion_enabled() ? FUSED : UNFUSED;
+}
+
 static void append_json(nacre_text *text) {
     nacre_text_append(text, "{\"version\":\"%s\",\"build\":{", nacre_version());
     for (size_t i = 0; i < FIELDS; i++) {
@@ -111,8 +125,8 @@ static void append_json(nacre_text *text) {
                           nacre_isa_name(levels[i].level), levels[i].built ? "true" : "false",
                           nacre_isa_supported(levels[i].level) ? "true" : "false");
     }
-    nacre_text_append(text, "],\"usable_cpus\":%d,\"threads\":%d,\"libraries\":[",
-                      nacre_usable_cpus(), nacre_threads());
+    nacre_text_append(text, "],\"usable_cpus\":%d,\"threads\":%d,\"plans\":\"%s\",\"libraries\":[",
+                      nacre_usable_cpus(), nacre_threads(), plan_names[plans()]);
     for (size_t i = 0; i < LIBRARIES; i++) {
         nacre_text_append(text, "%s{\"name\":\"%s\",\"use\":\"%s\",\"found\":%s", i ? "," : "",
                           libraries[i].name, libraries[i].use,
@@ -139,6 +153,7 @@ static void append_plain(nacre_text *text) {
     }
     nacre_text_append(text, "%-12s %d of %d usable CPUs\n", "threads", nacre_threads(),
                       nacre_usable_cpus());
+    nacre_text_append(text, "%-12s %s\n", "plans", plan_reasons[plans()]);
     for (size_t i = 0; i < LEVELS; i++) {
         bool supported = nacre_isa_supported(levels[i].level);
         const char *name = nacre_isa_name(levels[i].level);

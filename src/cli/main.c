@@ -57,6 +57,20 @@ static const command *find_command(const char *name) {
     return NULL;
 }
 
+/* docs/cli.md says more of each. */
+static const struct variable {
+    const char *name, *meaning;
+} environment[] = {
+    {"NACRE_DATA", "data folder, when --data is not given"},
+    {"NACRE_THREADS", "threads, when --threads is not given"},
+    {"NACRE_ISA", "kernel level: portable, avx2, avx512 or neon"},
+    {"NACRE_FUSE=0", "plans have a step for each operation"},
+    {"NACRE_EAGER=1", "no plans: each operation runs as it is recorded"},
+    {"NACRE_TUNING", "tuning table of products; off: none"},
+    {"NACRE_MNIST_URL", "where MNIST is downloaded from"},
+};
+enum { VARIABLES = sizeof environment / sizeof *environment };
+
 static int print_overview(void) {
     nacre_text text = {0};
     nacre_text_append(&text, "Nacre %s trains, explains and runs neural networks.\n\n",
@@ -69,6 +83,10 @@ static int print_overview(void) {
     }
     nacre_text_append(&text, "  nacre %-30s %s\n  nacre %-30s %s\n", "help COMMAND",
                       "All flags of a command.", "--version", "The version.");
+    nacre_text_append(&text, "\nEnvironment:\n");
+    for (size_t i = 0; i < VARIABLES; i++) {
+        nacre_text_append(&text, "  %-16s %s\n", environment[i].name, environment[i].meaning);
+    }
     nacre_text_append(&text, "\nBegin with: nacre train mnist-mlp\n");
     return nacre_cli_print(&text);
 }

@@ -97,6 +97,7 @@ static nacre_plan *make(const nacre_work *work, const nacre_thread *thread, size
     plan->bytes = sizeof *plan;
     plan->backend = nacre_thread_backend(thread);
     plan->watch = thread->nan_watch;
+    plan->unfused = thread->unfused;
     plan->key_count = work->key_count;
     plan->key = nacre_plan_alloc(plan, work->key_count, sizeof *plan->key);
     if (!plan->key || !note_roots(plan, work) || !nacre_plan_lower(plan, work) ||

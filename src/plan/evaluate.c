@@ -39,6 +39,18 @@ void nacre_set_eager(bool eager) {
     }
 }
 
+void nacre_set_fusion(bool fuse) {
+    nacre_thread *thread = nacre_this_thread();
+    if (thread) {
+        thread->unfused = !fuse;
+    }
+}
+
+bool nacre_fusion_enabled(void) {
+    const nacre_thread *thread = nacre_this_thread();
+    return !thread || !thread->unfused;
+}
+
 void nacre_set_memory_limit(size_t bytes) {
     nacre_thread *thread = nacre_this_thread();
     if (thread) {

@@ -192,12 +192,8 @@ static void note_readers(plan_groups *f, int index) {
     }
 }
 
-static void place_step(plan_groups *f, int index) {
-    const plan_step *step = &f->plan->steps[index];
-    f->maker[step->out[0]] = index;
-    if (!can_fuse(f->plan, step)) {
-        return;
-    }
+/* The latest group that makes an input of the step, which joins it; -1: there is none that takes it. */
+static int joined_group(plan_groups *f, const plan_step *step) {
     int best = -1;
     for (int i = 0; i < step->inputs; i++) {
         int at = group_through(f, step, step->in[i]);
@@ -205,20 +201,27 @@ static void place_step(plan_groups *f, int index) {
             best = at;
         }
     }
-    if (best >= 0) {
-        plan_group *g = &f->groups[best];
-        if (g->count == NACRE_PROGRAM_CODES || !fits_epilogue(f, g, step) ||
-            !reads_plainly(f, g, step) || !take_inputs(f, g, step)) {
-            best = -1;
-        }
+    plan_group *g = best < 0 ? NULL : &f->groups[best];
+    bool takes_it = g && g->count < NACRE_PROGRAM_CODES && fits_epilogue(f, g, step) &&
+                    reads_plainly(f, g, step) && take_inputs(f, g, step);
+    return takes_it ? best : -1;
+}
+
+static void place_step(plan_groups *f, int index) {
+    const plan_step *step = &f->plan->steps[index];
+    bool unfused = f->plan->unfused;
+    f->maker[step->out[0]] = index;
+    if (!can_fuse(f->plan, step)) {
+        return;
     }
+    int best = unfused ? -1 : joined_group(f, step);
     if (best < 0) {
         best = f->group_count++;
         f->groups[best] = (plan_group){.product = -1};
         take_inputs(f, &f->groups[best], step);
     }
     join(f, best, index);
-    fold_product(f, &f->groups[best], step);
+    if (!unfused) fold_product(f, &f->groups[best], step);
 }
 
 bool nacre_plan_find_groups(plan_groups *f, nacre_plan *plan) {

@@ -189,7 +189,7 @@ bool nacre_work_key(nacre_work *work, const nacre_thread *thread) {
         return false;
     }
     work->key[0] = (uint64_t)thread->backend << 16 | (uint64_t)nacre_isa_in_use() << 8 |
-                   (uint64_t)thread->nan_watch;
+                   (uint64_t)thread->unfused << 1 | (uint64_t)thread->nan_watch;
     work->key[1] = thread->memory_limit;
     work->key[2] = work->leaves.count;
     work->key[3] = work->roots.count;

@@ -116,7 +116,7 @@ typedef struct nacre_plan {
     size_t bytes; /* of memory held by the plan */
     void *chunks; /* everything below lives in these */
     const nacre_backend_table *backend;
-    bool watch;
+    bool watch, unfused; /* see nacre_thread */
 
     plan_value *values;
     int value_count, leaf_count, root_count, record_count;

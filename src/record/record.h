@@ -86,6 +86,7 @@ typedef struct nacre_thread {
     nacre_tensor *dirty;
     bool no_grad;
     bool eager, nan_watch;
+    bool unfused;        /* plans have a step for each op of an element-wise chain or epilogue */
     size_t memory_limit; /* of a plan's arena; 0: none */
     int frames;          /* library calls in progress: nothing is evaluated inside, eager aside */
     int backend;         /* nacre_backend */

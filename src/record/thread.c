@@ -36,9 +36,10 @@ static void thread_free(void *state) {
 
 static void make_key(void) { pthread_key_create(&key, thread_free); }
 
-static bool environment_flag(const char *name) {
+/* 0 is off, anything else on; `unset`: what no text means. */
+static bool environment_flag(const char *name, bool unset) {
     const char *text = getenv(name);
-    return text && *text && strcmp(text, "0") != 0;
+    return text && *text ? strcmp(text, "0") != 0 : unset;
 }
 
 nacre_thread *nacre_thread_new(void) {
@@ -47,7 +48,8 @@ nacre_thread *nacre_thread_new(void) {
     if (!thread) {
         return NULL;
     }
-    thread->eager = thread->nan_watch = environment_flag("NACRE_EAGER");
+    thread->eager = thread->nan_watch = environment_flag("NACRE_EAGER", false);
+    thread->unfused = !environment_flag("NACRE_FUSE", true);
     thread->scopes = 1; /* the outermost scope is always open */
     thread->seed = 1;
     if (pthread_setspecific(key, thread) != 0) {

@@ -115,7 +115,8 @@ class ProgramTest(unittest.TestCase):
     def environment(self, **changes):
         """This process's, without what would lead the program elsewhere."""
         environment = {key: value for key, value in os.environ.items()
-                       if key not in ("NACRE_DATA", "NACRE_THREADS", "NACRE_EAGER", "NACRE_TUNING", "NO_COLOR")}
+                       if key not in ("NACRE_DATA", "NACRE_THREADS", "NACRE_EAGER", "NACRE_FUSE",
+                                      "NACRE_TUNING", "NO_COLOR")}
         environment.update(HOME=self.folder, XDG_CACHE_HOME=self.path("cache"),
                            XDG_DATA_HOME=self.path("share"), NACRE_MNIST_URL="http://127.0.0.1:9/",
                            GCOV_ERROR_FILE=os.devnull)

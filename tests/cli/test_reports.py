@@ -100,6 +100,16 @@ class Reports(harness.ProgramTest):
         reference = self.good("explain", "mnist-mlp", "--backend", "reference", "--json").json
         self.assertGreater(len(reference["steps"]), 10)
 
+    def test_without_fusion_each_operation_is_a_step(self):
+        for network in ("mlp", "lenet", "vit", "gpt", "resnet20"):
+            fused, unfused = (self.good("explain", network, "--json", NACRE_FUSE=fuse).json for fuse in ("1", "0"))
+            self.assertGreater(fused["fused"], 0)
+            self.assertEqual(unfused["fused"], 0)
+            self.assertEqual(len(unfused["steps"]), len(fused["steps"]) + fused["fused"])
+            self.assertEqual([step["kernel"] for step in unfused["steps"] if "+" in step["kernel"]], [])
+            for key in ("flops", "records", "variable_bytes"):
+                self.assertEqual(unfused[key], fused[key])
+
     def test_a_memory_limit_is_kept_or_refused_in_one_line(self):
         peak = self.good("explain", "mnist-mlp", "--json").json["peak_bytes"]
         kept = self.good("explain", "mnist-mlp", "--memory", peak, "--json").json
@@ -155,6 +165,10 @@ class Reports(harness.ProgramTest):
             self.assertEqual("why" in library, not library["found"])
         self.assertEqual(self.good("info", "--json", NACRE_ISA="portable").json["isa"], "portable")
         self.assertEqual(self.good("info", "--json", NACRE_THREADS="3").json["threads"], 3)
+        for changes, plans in (({}, "fused"), ({"NACRE_FUSE": "0"}, "unfused"), ({"NACRE_FUSE": ""}, "fused"),
+                               ({"NACRE_FUSE": "1"}, "fused"), ({"NACRE_EAGER": "1", "NACRE_FUSE": "0"}, "none")):
+            self.assertEqual(self.good("info", "--json", **changes).json["plans"], plans)
+            self.assertRegex(self.good("info", **changes).out, rf"(?m)^plans +{plans}\b")
         text = self.good("info").out
         for word in (values["version"], values["isa"], "zlib", "libpng", "libcurl", "threads"):
             self.assertIn(word, text)

@@ -1,5 +1,7 @@
 """What a wrong command line gets: exit code 2, a line that names the flag, and nothing done."""
 
+import re
+
 import harness
 
 TRAIN = ("train", "mnist-mlp")
@@ -130,6 +132,9 @@ class Usage(harness.ProgramTest):
             columns = {line.index(line.split("  ", 2)[2].lstrip()) for line in text.splitlines()
                        if line.startswith("  nacre ") and len(line.split("  ", 2)) > 2}
             self.assertEqual(len(columns), 1, text)
+            self.assertEqual(re.findall(r"^  (NACRE_\w+)", text, re.MULTILINE), [
+                "NACRE_DATA", "NACRE_THREADS", "NACRE_ISA", "NACRE_FUSE", "NACRE_EAGER", "NACRE_TUNING",
+                "NACRE_MNIST_URL"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-/* The bit contract: the same bits for 1, 2 and 7 threads, for a sample alone or in a batch, fused or eager,
+/* The bit contract: the same bits for 1, 2 and 7 threads, for a sample alone or in a batch, fused, unfused or eager,
    observed or not. Random graphs are the oracle's input. */
 #include "support.h"
 
@@ -56,13 +56,14 @@ static nacre_tensor *grow(generator *g, nacre_tensor **nodes, int count) {
 
 typedef struct run {
     int threads;
-    bool eager, observe;
+    bool eager, observe, unfused;
 } run;
 
 /* Builds and evaluates the graph of a seed; the last node's elements. */
 static void evaluate(uint64_t seed, run how, float *out) {
     assert_int_equal(nacre_set_threads(how.threads), NACRE_OK);
     nacre_set_eager(how.eager);
+    nacre_set_fusion(!how.unfused);
     nacre_scope scope = nacre_scope_begin();
     generator g = {seed};
     nacre_tensor *nodes[NODES];
@@ -78,6 +79,7 @@ static void evaluate(uint64_t seed, run how, float *out) {
                      NACRE_OK);
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
     nacre_set_eager(false);
+    nacre_set_fusion(true);
     assert_int_equal(nacre_set_threads(0), NACRE_OK);
 }
 
@@ -93,9 +95,13 @@ static void assert_same_bits(const float *a, const float *b, size_t count, uint6
 static void random_graphs_give_the_same_bits_however_they_run(void **state) {
     (void)state;
     static float first[ROWS * COLUMNS], other[ROWS * COLUMNS];
-    const run ways[] = {{2, false, false}, {7, false, false}, {1, true, false}, {1, false, true}};
+    const run ways[] = {{.threads = 2},
+                        {.threads = 7},
+                        {.threads = 1, .eager = true},
+                        {.threads = 1, .observe = true},
+                        {.threads = 1, .unfused = true}};
     for (uint64_t seed = 1; seed <= 40; seed++) {
-        evaluate(seed, (run){1, false, false}, first);
+        evaluate(seed, (run){.threads = 1}, first);
         for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
             evaluate(seed, ways[w], other);
             assert_same_bits(first, other, ROWS * COLUMNS, seed);
@@ -139,9 +145,9 @@ static void the_reference_backend_agrees_within_rounding(void **state) {
     static float fast[ROWS * COLUMNS], exact[ROWS * COLUMNS];
     int compared = 0;
     for (uint64_t seed = 1; seed <= 10; seed++) {
-        evaluate(seed, (run){1, false, false}, fast);
+        evaluate(seed, (run){.threads = 1}, fast);
         assert_int_equal(nacre_set_backend(NACRE_BACKEND_REFERENCE), NACRE_OK);
-        evaluate(seed, (run){1, false, false}, exact);
+        evaluate(seed, (run){.threads = 1}, exact);
         assert_int_equal(nacre_set_backend(NACRE_BACKEND_CPU), NACRE_OK);
         for (size_t i = 0; i < ROWS * COLUMNS; i++) {
             /* 24 ops deep, with sums of 53 and 37 terms: a few hundred roundings of 6e-8 each, and

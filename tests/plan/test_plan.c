@@ -147,6 +147,33 @@ static void chains_fuse_and_products_take_bias_and_activation(void **state) {
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
+static void without_fusion_each_op_is_a_step(void **state) {
+    (void)state;
+    enum { ROUNDS = 3 };
+    nacre_tensor *a = matrix(8, 4, 1), *b = matrix(4, 6, 2), *bias = matrix(1, 6, 3);
+    float fused[48], other[48];
+    nacre_plan_cache_clear();
+    uint64_t made = nacre_plan_statistics().made;
+    for (int i = 0; i < 2 * ROUNDS; i++) {
+        bool fuse = i % 2 == 0;
+        nacre_scope scope = nacre_scope_begin();
+        nacre_set_fusion(fuse);
+        assert_int_equal(nacre_fusion_enabled(), fuse);
+        nacre_tensor *y = nacre_exp(nacre_neg(nacre_add(nacre_matmul(a, b), bias)));
+        nacre_explanation *plan = nacre_explain(y);
+        assert_non_null(plan);
+        assert_int_equal(plan->count, fuse ? 1 : 4);
+        assert_int_equal(plan->fused, fuse ? 3 : 0);
+        assert_string_equal(plan->steps[0].kernel, fuse ? "matmul+add+neg+exp" : "matmul");
+        nacre_explanation_free(plan);
+        assert_int_equal(nacre_copy_to(y, fuse ? fused : other, sizeof fused), NACRE_OK);
+        if (!fuse) assert_memory_equal(fused, other, sizeof fused);
+        nacre_set_fusion(true);
+        assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    }
+    assert_int_equal(nacre_plan_statistics().made, made + 2); /* one of each kind */
+}
+
 static void a_product_read_through_a_view_is_not_folded(void **state) {
     (void)state;
     nacre_tensor *a = matrix(5, 5, 1), *b = matrix(5, 5, 2);
@@ -353,6 +380,7 @@ int main(void) {
         cmocka_unit_test(a_hundred_replays_allocate_nothing),
         cmocka_unit_test(unused_work_is_dropped),
         cmocka_unit_test(chains_fuse_and_products_take_bias_and_activation),
+        cmocka_unit_test(without_fusion_each_op_is_a_step),
         cmocka_unit_test(a_product_read_through_a_view_is_not_folded),
         cmocka_unit_test(the_explained_peak_is_the_arena_s_high_water_mark),
         cmocka_unit_test(explaining_runs_nothing),

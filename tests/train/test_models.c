@@ -202,6 +202,10 @@ static void a_step_has_the_same_bits_however_it_runs(void **state) {
         assert_int_equal(state_after(&subjects[i], 7, other), count);
         nacre_set_eager(false);
         assert_memory_equal(one, other, count * sizeof *one);
+        nacre_set_fusion(false);
+        assert_int_equal(state_after(&subjects[i], 7, other), count);
+        nacre_set_fusion(true);
+        assert_memory_equal(one, other, count * sizeof *one);
         assert_int_equal(nacre_set_threads(0), NACRE_OK);
     }
 }
