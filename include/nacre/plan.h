@@ -53,6 +53,7 @@ typedef struct nacre_plan_step {
     const char *kernel; /* "matmul+add+relu" */
     const char *shapes; /* "[64,784] x [784,128] -> [64,128]" */
     const char *where;  /* "train.c:42" */
+    const char *way; /* how the backend does it: "Winograd in lanes", "straight, B packed before" */
     double flops;
     double bytes;   /* read and written, at least */
     int64_t offset; /* arena offset of its first output in bytes; -1: not in the arena */

@@ -45,6 +45,7 @@ static void free_name(const nacre_trace_name *name) {
     nacre_free(name->kernel);
     nacre_free(name->shapes);
     nacre_free(name->where);
+    nacre_free(name->way);
 }
 
 void nacre_trace_stop(void) {
@@ -92,7 +93,8 @@ void nacre_trace_add_part(int thread, uint64_t begin, const nacre_trace_span *sp
 }
 
 int nacre_trace_add_name(const nacre_trace_name *name) {
-    bool room = trace.name_count < MOST_NAMES && name->kernel && name->shapes && name->where;
+    bool whole = name->kernel && name->shapes && name->where && name->way;
+    bool room = trace.name_count < MOST_NAMES && whole;
     if (!room) {
         free_name(name);
         return -1;

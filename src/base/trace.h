@@ -27,7 +27,7 @@ typedef struct nacre_trace_event {
 
 /* What a step is, said once for all its replays. */
 typedef struct nacre_trace_name {
-    char *kernel, *shapes, *where;
+    char *kernel, *shapes, *where, *way;
     double flops, bytes;
 } nacre_trace_name;
 

@@ -5,26 +5,29 @@
 #include "cli/subject.h"
 
 #include <inttypes.h>
+#include <nacre/system.h>
 #include <stdio.h>
 #include <string.h>
 
 typedef struct explain {
-    int64_t batch_size, memory; /* batch_size 0: the network's own */
+    int64_t batch_size, memory, threads; /* batch_size 0: the network's own */
     nacre_cli_sizes sizes;
     int backend;
     bool infer, json;
 } explain;
 
 #define AT(member) offsetof(explain, member)
+enum { BATCH_SIZE, WIDTH, DEPTH, SEQUENCE_LENGTH, THREADS, BACKEND, MEMORY, INFER, JSON };
 static const nacre_cli_option options[] = {
-    {NACRE_FLAG_BATCH_SIZE(AT(batch_size))},
-    {NACRE_FLAG_WIDTH(AT(sizes.width))},
-    {NACRE_FLAG_DEPTH(AT(sizes.depth))},
-    {NACRE_FLAG_SEQUENCE_LENGTH(AT(sizes.sequence_length))},
-    {NACRE_FLAG_BACKEND(AT(backend), "what would compute it")},
-    {NACRE_FLAG_MEMORY(AT(memory))},
-    {NACRE_FLAG_SWITCH("infer", AT(infer), "inference in place of a training step")},
-    {NACRE_FLAG_JSON(AT(json))},
+    [BATCH_SIZE] = {NACRE_FLAG_BATCH_SIZE(AT(batch_size))},
+    [WIDTH] = {NACRE_FLAG_WIDTH(AT(sizes.width))},
+    [DEPTH] = {NACRE_FLAG_DEPTH(AT(sizes.depth))},
+    [SEQUENCE_LENGTH] = {NACRE_FLAG_SEQUENCE_LENGTH(AT(sizes.sequence_length))},
+    [THREADS] = {NACRE_FLAG_THREADS(AT(threads))},
+    [BACKEND] = {NACRE_FLAG_BACKEND(AT(backend), "what would compute it")},
+    [MEMORY] = {NACRE_FLAG_MEMORY(AT(memory))},
+    [INFER] = {NACRE_FLAG_SWITCH("infer", AT(infer), "inference in place of a training step")},
+    [JSON] = {NACRE_FLAG_JSON(AT(json))},
 };
 static const explain defaults = {0};
 
@@ -37,8 +40,10 @@ const nacre_cli_syntax nacre_cli_explain_syntax = {
     .details =
         "A network is a workload of nacre bench or a recipe. Each step has its FLOPs, the bytes "
         "that\n"
-        "it reads and writes at least, and the place of its first result in the arena (\"-\": a\n"
-        "parameter, a state or a value that was asked for).\n",
+        "it reads and writes at least, the place of its first result in the arena (\"-\": a\n"
+        "parameter, a state or a value that was asked for), and the way in which its kernel does "
+        "it:\n"
+        "products as nacre tune calls them, convolutions direct or by Winograd's algorithm.\n",
     .options = options,
     .count = sizeof options / sizeof *options,
     .defaults = &defaults,
@@ -49,12 +54,14 @@ static void append_json(const nacre_cli_subject *subject, bool infer, const nacr
                         nacre_text *text) {
     nacre_text_append(text, "{\"network\":");
     nacre_text_append_json(text, subject->name);
-    nacre_text_append(text, ",\"mode\":\"%s\",\"batch\":%" PRId64 ",\"steps\":[",
-                      infer ? "infer" : "train", subject->batch);
+    nacre_text_append(text, ",\"mode\":\"%s\",\"batch\":%" PRId64 ",\"threads\":%d,\"steps\":[",
+                      infer ? "infer" : "train", subject->batch, nacre_threads());
     for (size_t i = 0; i < e->count; i++) {
         const nacre_plan_step *step = &e->steps[i];
         nacre_text_append(text, "%s{\"kernel\":", i ? "," : "");
         nacre_text_append_json(text, step->kernel);
+        nacre_text_append(text, ",\"way\":");
+        nacre_text_append_json(text, step->way);
         nacre_text_append(text, ",\"shapes\":");
         nacre_text_append_json(text, step->shapes);
         nacre_text_append(text, ",\"where\":");
@@ -94,19 +101,21 @@ static int widest(const nacre_explanation *e, bool shapes) {
 static void append_table(const nacre_cli_subject *subject, bool infer, const nacre_explanation *e,
                          nacre_text *text) {
     int kernel = widest(e, false), shapes = widest(e, true);
-    nacre_text_append(text, "%s of %s, batch %" PRId64 ", on %s\n\n",
+    nacre_text_append(text, "%s of %s, batch %" PRId64 ", on %s, %d thread%s\n\n",
                       infer ? "Inference" : "One training step", subject->name, subject->batch,
-                      nacre_backend_in_use() == NACRE_BACKEND_REFERENCE ? "reference" : "cpu");
-    nacre_text_append(text, "%4s  %-*s  %-*s  %12s  %12s  %10s\n", "step", kernel, "kernel", shapes,
-                      "shapes", "FLOPs", "bytes", "offset");
+                      nacre_backend_in_use() == NACRE_BACKEND_REFERENCE ? "reference" : "cpu",
+                      nacre_threads(), nacre_cli_plural((size_t)nacre_threads()));
+    nacre_text_append(text, "%4s  %-*s  %-*s  %12s  %12s  %10s  %s\n", "step", kernel, "kernel",
+                      shapes, "shapes", "FLOPs", "bytes", "offset", "way");
     for (size_t i = 0; i < e->count; i++) {
         const nacre_plan_step *step = &e->steps[i];
         char offset[32] = "-";
         if (step->offset >= 0) {
             snprintf(offset, sizeof offset, "%" PRId64, step->offset);
         }
-        nacre_text_append(text, "%4zu  %-*s  %-*s  %12.0f  %12.0f  %10s\n", i + 1, kernel,
-                          step->kernel, shapes, step->shapes, step->flops, step->bytes, offset);
+        nacre_text_append(text, "%4zu  %-*s  %-*s  %12.0f  %12.0f  %10s  %s\n", i + 1, kernel,
+                          step->kernel, shapes, step->shapes, step->flops, step->bytes, offset,
+                          step->way);
     }
     nacre_text_append(
         text,
@@ -167,7 +176,8 @@ int nacre_cli_explain(int argc, char **argv) {
     nacre_cli_subject subject;
     int code =
         nacre_cli_subject_find(given.arguments[0], values.batch_size, &values.sizes, &subject);
-    if (code == 0 && nacre_cli_apply(-1, values.backend) != NACRE_OK) {
+    if (code == 0 &&
+        nacre_cli_apply(given.option[THREADS] ? values.threads : -1, values.backend) != NACRE_OK) {
         code = nacre_cli_library_error();
     }
     return code == 0 ? print_explanation(&subject, &values) : code;

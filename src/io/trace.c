@@ -68,6 +68,8 @@ static void append_step(nacre_text *text, const nacre_trace_event *event) {
     nacre_text_append_json(text, name->shapes);
     nacre_text_append(text, ",\"where\":");
     nacre_text_append_json(text, name->where);
+    nacre_text_append(text, ",\"way\":");
+    nacre_text_append_json(text, name->way);
     nacre_text_append(text, ",\"flops\":%.0f,\"bytes\":%.0f", name->flops, name->bytes);
     append_rate(text, "GFLOP/s", name->flops, ns);
     append_rate(text, "GB/s", name->bytes, ns);

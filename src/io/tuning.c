@@ -232,11 +232,8 @@ void nacre_tuning_append(const nacre_tuning_table *table, const char *model, nac
 }
 
 void nacre_tuning_describe(const nacre_product_choice *choice, nacre_text *text) {
-    static const char *const way[] = {NULL, "straight", "turned"};
-    static const char *const pack_a[] = {NULL, "A packed"};
-    static const char *const pack_b[] = {NULL, "B as it lies", "B packed before",
-                                         "B packed in its task"};
-    const char *words[] = {way[choice->way], pack_a[choice->pack_a], pack_b[choice->pack_b]};
+    const char *words[] = {nacre_way_names[choice->way], nacre_pack_a_names[choice->pack_a],
+                           nacre_pack_b_names[choice->pack_b]};
     const char *comma = "";
     if (nacre_product_is_rule(choice)) nacre_text_append(text, "as the rules say");
     for (int i = 0; i < 3; i++) {

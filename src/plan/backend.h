@@ -79,7 +79,11 @@ typedef struct nacre_backend_table {
     /* Chooses the kernel: sets run, scratch, kernel, variant. Depends on shapes, strides and dtypes only.
        false: the layout does not suit, and non-contiguous inputs must be copied first. */
     bool (*prepare)(nacre_plan_op *step);
+    /* Says in words how a prepared step is done, where its kernel's name says too little. NULL: it never does. */
+    void (*describe)(const nacre_plan_op *step, char *text, size_t size);
 } nacre_backend_table;
+
+enum { NACRE_WAY_BYTES = 128 };
 
 extern const nacre_backend_table nacre_backend_cpu;
 extern const nacre_backend_table nacre_backend_reference;

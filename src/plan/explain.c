@@ -39,6 +39,14 @@ static char *step_place(const nacre_work *work, const plan_step *step) {
     return nacre_strdup(text);
 }
 
+static char *step_way(const nacre_plan *plan, const nacre_plan_op *call) {
+    char text[NACRE_WAY_BYTES] = "";
+    if (plan->backend->describe) {
+        plan->backend->describe(call, text, sizeof text);
+    }
+    return nacre_strdup(*text ? text : call->kernel);
+}
+
 /* Each array once: what a broadcast or a view does not touch is not counted. */
 static double array_bytes(const nacre_array *array) {
     double count = 1;
@@ -54,6 +62,7 @@ bool nacre_explain_step(const nacre_plan *plan, const nacre_work *work, const pl
     out->kernel = nacre_strdup(step->label);
     out->shapes = step_shapes(step);
     out->where = step_place(work, step);
+    out->way = step_way(plan, step->call);
     out->flops = step->flops;
     out->offset = -1;
     for (int i = 0; i < step->inputs; i++) {
@@ -67,7 +76,7 @@ bool nacre_explain_step(const nacre_plan *plan, const nacre_work *work, const pl
             out->offset = (int64_t)value->arena_offset;
         }
     }
-    return out->kernel && out->shapes && out->where;
+    return out->kernel && out->shapes && out->where && out->way;
 }
 
 nacre_explanation *nacre_explain_plan(const nacre_plan *plan, const nacre_planner *planner,
@@ -147,6 +156,7 @@ void nacre_explanation_free(nacre_explanation *explanation) {
         nacre_free((char *)(uintptr_t)explanation->steps[i].kernel);
         nacre_free((char *)(uintptr_t)explanation->steps[i].shapes);
         nacre_free((char *)(uintptr_t)explanation->steps[i].where);
+        nacre_free((char *)(uintptr_t)explanation->steps[i].way);
     }
     nacre_free(explanation->steps);
     nacre_free(explanation);

@@ -25,6 +25,7 @@ bool nacre_replay_trace_names(nacre_plan *plan, const nacre_planner *planner, ui
             .kernel = take(step.kernel),
             .shapes = take(step.shapes),
             .where = take(step.where),
+            .way = take(step.way),
             .flops = step.flops,
             .bytes = step.bytes,
         });

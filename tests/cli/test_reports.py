@@ -1,6 +1,7 @@
 """summary, explain and info: their texts and their objects."""
 
 import re
+from collections import Counter
 
 import harness
 
@@ -35,7 +36,7 @@ class Reports(harness.ProgramTest):
         self.assertEqual((values["network"], values["batch"]), ("mnist-mlp", 64))
         self.assertGreater(len(values["steps"]), 10)
         for step in values["steps"]:
-            self.assertEqual(list(step), ["kernel", "shapes", "where", "flops", "bytes", "offset",
+            self.assertEqual(list(step), ["kernel", "way", "shapes", "where", "flops", "bytes", "offset",
                                           "output_bytes"])
             self.assertTrue(step["kernel"] and step["shapes"])
             if step["offset"] is not None:
@@ -50,6 +51,40 @@ class Reports(harness.ProgramTest):
         text = self.good("explain", "mnist-mlp", "--batch-size", 64).out
         self.assertIn("peak memory", text)
         self.assertEqual(len(re.findall(r"^ *\d+  [a-z]", text, re.M)), len(values["steps"]))
+
+    def ways(self, *line):
+        """Kernel before its epilogue -> how it is done, of each step; and the object."""
+        values = self.good("explain", *line, "--json").json
+        self.assertTrue(all(step["way"] for step in values["steps"]))
+        found = {}
+        for step in values["steps"]:
+            found.setdefault(step["kernel"].split("+")[0], []).append(step["way"])
+        return found, values
+
+    def test_explain_tells_how_convolutions_and_products_are_done(self):
+        found, _ = self.ways("resnet20")
+        # 19 convolutions of 3 x 3 and two of 1 x 1; three of the former have too few channels or a stride of 2.
+        self.assertEqual(Counter(found["conv2d"]), {"Winograd in lanes": 16, "direct in lanes": 5})
+        for gradient in ("conv2d_backward_input", "conv2d_backward_weight"):
+            self.assertEqual(set(found[gradient]), {"Winograd in lanes", "direct in lanes"})
+        found, _ = self.ways("resnet20", "--batch-size", 1, "--infer")
+        self.assertEqual(Counter(found["conv2d"]), {"Winograd, weights kept": 16, "direct, weights kept": 5})
+        self.assertEqual(found["linear"], ["thin, weights kept"])
+        way = r"(straight|turned)(, A packed)?, B (as it lies|packed before|packed in its task)"
+        for line in (["mlp"], ["vit"], ["gpt"], ["lenet", "--batch-size", 100]):
+            found, values = self.ways(*line)
+            for name in ("linear", "matmul"):
+                for text in found[name]:
+                    self.assertRegex(text, f"^{way}$")
+            self.assertIn(f"  {found['linear'][0]}\n", self.good("explain", *line).out)
+        found, _ = self.ways("lenet", "--backend", "reference")
+        self.assertEqual({text for texts in found.values() for text in texts}, {"reference"})
+
+    def test_explain_takes_threads_as_bench_does(self):
+        for flags, threads in ((["--threads", 1], 1), (["--threads", 3], 3), ([], 2)):
+            self.assertEqual(self.good("explain", "mlp", "--json", *flags, NACRE_THREADS="2").json["threads"], threads)
+        self.assertIn("on cpu, 3 threads\n", self.good("explain", "mlp", "--threads", 3).out)
+        self.assertIn("on cpu, 1 thread\n", self.good("explain", "mlp", "--threads", 1).out)
 
     def test_explain_takes_workloads_of_any_size_and_trained_models(self):
         for name, batch in (("mlp", 64), ("lenet", 64), ("vit", 64), ("gpt", 12), ("resnet20", 64),

@@ -26,6 +26,7 @@ class Trace(harness.ProgramTest):
         for step in steps:
             self.assertGreaterEqual(step["dur"], 0)
             self.assertIn("->", step["args"]["shapes"])
+            self.assertTrue(step["args"]["way"])
             self.assertGreaterEqual(step["args"]["GFLOP/s"], 0)
         pool = {e["name"] for e in events if e["ph"] == "X" and e["tid"] > 1}
         self.assertLessEqual({"busy", "barrier wait"}, pool)

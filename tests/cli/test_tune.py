@@ -156,6 +156,17 @@ class Tune(harness.ProgramTest):
         self.assertLessEqual(checked.json["difference"], 1e-4)
         self.assertEqual(checked.err, "")
 
+    def test_explain_shows_what_the_table_chooses_for_so_many_threads(self):
+        isa = self.info()["isa"]
+        self.write_table(f"{isa} 1 32 128 784 1 784 1 1 784 1 turned yes before 13 17")
+        for threads, tuned in ((1, True), (2, False)):
+            values = self.good("explain", "mlp", "--batch-size", 32, "--threads", threads, "--json").json
+            self.assertEqual(values["threads"], threads)
+            self.assertEqual(values["steps"][0]["kernel"], "linear+relu")
+            found = values["steps"][0]["way"]
+            self.assertEqual(found == "turned, A packed, B packed before, tasks of 2^13, sweeps of 2^17 (tuned)", tuned, found)
+            self.assertEqual(sum("(tuned)" in step["way"] for step in values["steps"]), tuned)
+
     def test_a_corrupt_table_is_told_and_left_alone(self):
         path = self.write_table()
         good = harness.read(path)

@@ -79,6 +79,7 @@ BAD_LINES = [
     (["explain", "mlp", "lenet"], ["lenet is one argument too many"]),
     (["explain", "mnist-mlp", "--batch-size", "-1"], ["--batch-size"]),
     (["explain", "mnist-mlp", "--batch-size", "100001"], ["--batch-size"]),
+    (["explain", "mlp", "--threads", "1025"], ["--threads"]),
     (["explain", "mnist-mlp", "--width", "8"], ["--width", "mnist-mlp has none"]),
     (["explain", "resnet20", "--depth", "8"], ["--depth", "resnet20 has none"]),
     (["explain", "vit", "--sequence-length", "8"], ["--sequence-length", "vit has none"]),

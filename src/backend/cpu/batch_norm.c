@@ -151,5 +151,5 @@ static void run_backward(const nacre_plan_op *step, void *scratch) {
 bool nacre_cpu_prepare_batch_norm(nacre_plan_op *step) {
     if (!nacre_cpu_inputs_are_plain(step)) return false;
     bool backward = step->op == &nacre_op_batch_norm_backward;
-    return nacre_cpu_use(step, backward ? run_backward : run_forward, 0, "laned batch norm");
+    return nacre_cpu_use(step, backward ? run_backward : run_forward, 0, "batch norm in lanes");
 }

@@ -425,8 +425,7 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     scratch += s.way == NACRE_CONV_COLUMNS
                    ? (size_t)nacre_conv_padded_floats(&s, &padding) * sizeof(float)
                    : (size_t)most_segments(&s) * sizeof(segment);
-    return nacre_cpu_use(step, run_sums, scratch,
-                         step->in[0].laned ? "laned convolution" : "convolution");
+    return nacre_cpu_use(step, run_sums, scratch, step->in[0].laned ? "direct in lanes" : "direct");
 }
 
 bool nacre_conv_is_plain(const nacre_plan_op *step) {

@@ -348,6 +348,5 @@ bool nacre_cpu_prepare_conv_weight(nacre_plan_op *step) {
     weights w = weights_of(step);
     if (nacre_winograd_weight_suits(&w.c)) return nacre_winograd_weight_prepare(step);
     size_t part_bytes = (size_t)(w.weight_floats + w.bias_floats) * sizeof(float);
-    return nacre_cpu_use(step, run_weights, (size_t)(w.parts - 1) * part_bytes,
-                         "laned weight gradient");
+    return nacre_cpu_use(step, run_weights, (size_t)(w.parts - 1) * part_bytes, "direct in lanes");
 }

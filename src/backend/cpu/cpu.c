@@ -1,8 +1,12 @@
 /* The CPU backend: which ops it takes, and the table. */
 #include "backend/cpu/conv.h"
+#include "backend/cpu/product.h"
 
 #include "base/cpu.h"
 #include "ops/reference.h"
+
+#include <stdio.h>
+#include <string.h>
 
 const nacre_cpu_level *nacre_cpu_level_at(nacre_isa_level level) {
     switch (level) {
@@ -154,6 +158,15 @@ static bool prepare(nacre_plan_op *step) {
     return own ? own->prepare(step) : nacre_cpu_prepare_elementwise(step);
 }
 
+static void describe(const nacre_plan_op *step, char *text, size_t size) {
+    if (step->run == nacre_product_run_f32)
+        nacre_product_describe_f32(step, text, size);
+    else
+        snprintf(text, size, "%s", step->kernel);
+    size_t used = strlen(text);
+    if (step->keeps) snprintf(text + used, size - used, ", weights kept");
+}
+
 const nacre_backend_table nacre_backend_cpu = {
     .name = "cpu",
     .claims = claims,
@@ -162,4 +175,5 @@ const nacre_backend_table nacre_backend_cpu = {
     .stores = stores,
     .laned = nacre_cpu_laned,
     .prepare = prepare,
+    .describe = describe,
 };

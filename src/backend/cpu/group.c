@@ -288,7 +288,8 @@ static void run_single(const nacre_plan_op *step, void *scratch) {
 }
 
 bool nacre_cpu_prepare_group(nacre_plan_op *step) {
-    return nacre_cpu_use(step, run_group, 0, "fused tiles");
+    bool fused = step->program->codes > 1;
+    return nacre_cpu_use(step, run_group, 0, fused ? "fused tiles" : "tiles");
 }
 
 /* Predicted classes against wanted ones: i64 as they lie. */

@@ -100,5 +100,5 @@ bool nacre_cpu_prepare_pool2d(nacre_plan_op *step) {
         return nacre_cpu_use(step, run_pool, 0, "pool");
     }
     if (!step->in[0].laned) return nacre_cpu_use_reference(step);
-    return nacre_cpu_use(step, run_pool, 0, "laned pool");
+    return nacre_cpu_use(step, run_pool, 0, "pool in lanes");
 }

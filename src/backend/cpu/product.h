@@ -46,6 +46,8 @@ typedef struct nacre_product_layout {
     int64_t way, pack_a, pack_b, sweeps, parts, task_panels;
 } nacre_product_layout;
 nacre_product_layout nacre_product_layout_f32(const nacre_plan_op *step);
+/* The step's way in the words of nacre tune. */
+void nacre_product_describe_f32(const nacre_plan_op *step, char *text, size_t size);
 /* Is B constant, and its panels worth keeping? */
 bool nacre_product_keeps_f32(const nacre_plan_op *step);
 

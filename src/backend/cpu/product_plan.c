@@ -5,6 +5,8 @@
 
 #include "backend/cpu/tuning.h"
 
+#include <stdio.h>
+
 /* ---- straight or turned ---- */
 
 /* Are products with these rows and columns read without packing? */
@@ -226,4 +228,23 @@ nacre_product_layout nacre_product_layout_f32(const nacre_plan_op *step) {
         .parts = plan.parts,
         .task_panels = nacre_smaller(plan.task_panels, plan.panels),
     };
+}
+
+void nacre_product_describe_f32(const nacre_plan_op *step, char *text, size_t size) {
+    const nacre_product_choice choice = nacre_product_choice_of(step);
+    const nacre_product_plan plan = nacre_product_plan_of(step);
+    nacre_pack_b pack_b = plan.pack_in_task ? NACRE_PACK_B_IN_TASK
+                          : plan.pack_b     ? NACRE_PACK_B_BEFORE
+                                            : NACRE_PACK_B_NO;
+    char task[24] = "", sweep[24] = "";
+    if (choice.task) snprintf(task, sizeof task, ", tasks of 2^%d", choice.task);
+    if (choice.sweep) snprintf(sweep, sizeof sweep, ", sweeps of 2^%d", choice.sweep);
+    if (plan.thin)
+        snprintf(text, size, "thin");
+    else
+        snprintf(text, size, "%s%s%s, %s%s%s%s",
+                 nacre_way_names[plan.turned ? NACRE_WAY_TURNED : NACRE_WAY_STRAIGHT],
+                 plan.pack_a ? ", " : "", plan.pack_a ? nacre_pack_a_names[NACRE_PACK_A_YES] : "",
+                 nacre_pack_b_names[pack_b], task, sweep,
+                 nacre_product_is_rule(&choice) ? "" : " (tuned)");
 }

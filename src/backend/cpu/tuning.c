@@ -10,6 +10,17 @@
 
 /* ---- choices ---- */
 
+const char *const nacre_way_names[NACRE_WAYS] = {
+    [NACRE_WAY_STRAIGHT] = "straight",
+    [NACRE_WAY_TURNED] = "turned",
+};
+const char *const nacre_pack_a_names[NACRE_PACK_AS] = {[NACRE_PACK_A_YES] = "A packed"};
+const char *const nacre_pack_b_names[NACRE_PACK_BS] = {
+    [NACRE_PACK_B_NO] = "B as it lies",
+    [NACRE_PACK_B_BEFORE] = "B packed before",
+    [NACRE_PACK_B_IN_TASK] = "B packed in its task",
+};
+
 enum { WAY_BITS = 2, PACK_A_BITS = 1, PACK_B_BITS = 2, SIZE_BITS = 5 };
 
 static int take(unsigned *bits, int count) {

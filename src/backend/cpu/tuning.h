@@ -24,6 +24,10 @@ typedef enum nacre_pack_b {
     NACRE_PACK_BS
 } nacre_pack_b;
 
+/* In words; NULL: of a rule. */
+extern const char *const nacre_way_names[NACRE_WAYS], *const nacre_pack_a_names[NACRE_PACK_AS],
+                                                          *const nacre_pack_b_names[NACRE_PACK_BS];
+
 /* Powers of two: multiply-adds of a task, bytes of A under a sweep. */
 enum {
     NACRE_LEAST_TASK = 12,

@@ -256,5 +256,5 @@ bool nacre_winograd_prepare(nacre_plan_op *step, const nacre_conv_sums *s) {
     int64_t floats = packed_floats(&j) + weights_floats(&j) + pixels_floats(&j);
     if (s->unit == 1) floats += nacre_conv_padded_floats(s, &j.padding);
     return nacre_cpu_use(step, run_winograd, (size_t)floats * sizeof(float),
-                         s->unit == 1 ? "Winograd" : "laned Winograd");
+                         s->unit == 1 ? "Winograd" : "Winograd in lanes");
 }

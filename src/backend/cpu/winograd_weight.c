@@ -249,6 +249,5 @@ bool nacre_winograd_weight_prepare(nacre_plan_op *step) {
     gradient g = gradient_of(step);
     int64_t floats = sums_floats(&g) + PRODUCTS * product_step(&g, g.c.x_channels) +
                      PRODUCTS * product_step(&g, g.outs) + PRODUCTS * g.outs * g.c.x_channels;
-    return nacre_cpu_use(step, run_gradient, (size_t)floats * sizeof(float),
-                         "laned Winograd weight gradient");
+    return nacre_cpu_use(step, run_gradient, (size_t)floats * sizeof(float), "Winograd in lanes");
 }
