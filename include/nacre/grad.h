@@ -60,7 +60,7 @@ typedef struct nacre_sgd_update_options {
 } nacre_sgd_update_options;
 /* v' = momentum v + g + weight_decay p; p' = p - lr v'. velocity may be NULL when momentum is 0.
    Writes into *p and *velocity (nacre_assign). PyTorch's SGD. lr and weight_decay must be finite and at least 0,
-   momentum in [0, 1): else NACRE_INVALID_ARGUMENT, and nothing is written. */
+   momentum in [0, 1), p and velocity two tensors: else NACRE_INVALID_ARGUMENT, and nothing is written. */
 NACRE_API nacre_status nacre_sgd_update(nacre_tensor *p, nacre_tensor *gradient,
                                         nacre_tensor *velocity, const nacre_sgd_update_options *o);
 
@@ -71,7 +71,7 @@ typedef struct nacre_adam_update_options {
 } nacre_adam_update_options;
 /* Adam (Kingma and Ba 2015, algorithm 1), decoupled weight decay (AdamW). step: i64 scalar, the number
    of this update, 1 for the first. Assigns p, m, v. lr, epsilon and weight_decay must be finite and at least 0,
-   beta1 and beta2 in [0, 1): else NACRE_INVALID_ARGUMENT, and nothing is written. */
+   beta1 and beta2 in [0, 1), p, m and v three tensors: else NACRE_INVALID_ARGUMENT, and nothing is written. */
 NACRE_API nacre_status nacre_adam_update(nacre_tensor *p, nacre_tensor *gradient, nacre_tensor *m,
                                          nacre_tensor *v, nacre_tensor *step,
                                          const nacre_adam_update_options *o);

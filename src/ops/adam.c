@@ -113,5 +113,6 @@ nacre_status nacre_adam_update(nacre_tensor *p, nacre_tensor *gradient, nacre_te
                   [NACRE_ADAM_BETA2] = {.f = options.beta2},
                   [NACRE_ADAM_EPSILON] = {.f = options.epsilon},
                   [NACRE_ADAM_WEIGHT_DECAY] = {.f = options.weight_decay}}};
-    return nacre_record_update(&recording, (nacre_tensor *[]){p, m, v}, 3);
+    return nacre_record_update(&recording, (nacre_update_target[]){{p, "p"}, {m, "m"}, {v, "v"}},
+                               3);
 }

@@ -48,8 +48,20 @@ nacre_tensor *nacre_if_ok(nacre_tensor *ok, nacre_tensor *fresh, nacre_tensor *o
     return ok ? nacre_where_at(ok, fresh, old, file, line) : fresh;
 }
 
-nacre_status nacre_record_update(const nacre_recording *recording, nacre_tensor *const *targets,
-                                 int count) {
+static nacre_status need_own(const nacre_recording *recording, const nacre_update_target *targets,
+                             int count) {
+    for (int i = 0; i < count; i++)
+        for (int k = 0; targets[i].tensor && k < i; k++)
+            if (targets[k].tensor == targets[i].tensor)
+                return nacre_fail_at(NACRE_INVALID_ARGUMENT, recording->file, recording->line,
+                                     "%s: %s and %s are the same tensor: give each its own, the "
+                                     "update writes both",
+                                     recording->op->name, targets[k].name, targets[i].name);
+    return NACRE_OK;
+}
+
+nacre_status nacre_record_update(const nacre_recording *recording,
+                                 const nacre_update_target *targets, int count) {
     nacre_tensor *out[NACRE_MAX_OUTPUTS];
     nacre_scope frame = nacre_frame_begin();
     bool before = nacre_set_grad_enabled(false);
@@ -59,9 +71,10 @@ nacre_status nacre_record_update(const nacre_recording *recording, nacre_tensor 
     for (int i = 0; i < count && status == NACRE_OK; i++)
         if (nacre_is_error(out[i]))
             status = nacre_fail(nacre_tensor_status(out[i]), "%s", nacre_tensor_message(out[i]));
+    if (status == NACRE_OK) status = need_own(recording, targets, count);
     for (int i = 0; i < count && status == NACRE_OK; i++)
-        if (targets[i])
-            status = nacre_assign_at(targets[i], out[i], recording->file, recording->line);
+        if (targets[i].tensor)
+            status = nacre_assign_at(targets[i].tensor, out[i], recording->file, recording->line);
     nacre_set_grad_enabled(before);
     nacre_frame_end(frame, NULL, 0);
     return status;
@@ -144,5 +157,6 @@ nacre_status nacre_sgd_update(nacre_tensor *p, nacre_tensor *gradient, nacre_ten
                                            [NACRE_SGD_MOMENTUM] = {.f = options.momentum},
                                            [NACRE_SGD_WEIGHT_DECAY] = {.f = options.weight_decay},
                                            [NACRE_SGD_HAS_MOMENTUM] = {.i = velocity != NULL}}};
-    return nacre_record_update(&recording, (nacre_tensor *[]){p, velocity}, 2);
+    return nacre_record_update(&recording,
+                               (nacre_update_target[]){{p, "p"}, {velocity, "velocity"}}, 2);
 }

@@ -20,8 +20,15 @@ nacre_tensor *nacre_scaled(nacre_tensor *x, double factor, const char *file, int
 nacre_tensor *nacre_if_ok(nacre_tensor *ok, nacre_tensor *fresh, nacre_tensor *old,
                           const char *file, int line);
 
-/* Records an update without history and assigns output k to targets[k] (NULL: none). */
-nacre_status nacre_record_update(const nacre_recording *recording, nacre_tensor *const *targets,
-                                 int count);
+/* What output k of an update is assigned to. tensor NULL: nothing. */
+typedef struct nacre_update_target {
+    nacre_tensor *tensor;
+    const char *name;
+} nacre_update_target;
+
+/* Records an update without history and assigns its outputs. One tensor can take one of them: else
+   NACRE_INVALID_ARGUMENT, and nothing is assigned. */
+nacre_status nacre_record_update(const nacre_recording *recording,
+                                 const nacre_update_target *targets, int count);
 
 #endif

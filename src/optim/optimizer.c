@@ -155,6 +155,20 @@ static nacre_status fill_slot(const nacre_optimizer_class *class_, nacre_slot *s
     return NACRE_OK;
 }
 
+/* The newest slot's parameter must not be an earlier one's. */
+static nacre_status check_listed_once(const nacre_optimizer *optimizer) {
+    const nacre_slot *slots = optimizer->slots, *newest = &slots[optimizer->count - 1];
+    for (const nacre_slot *slot = slots; slot < newest; slot++) {
+        if (slot->parameter == newest->parameter) {
+            return nacre_fail(NACRE_INVALID_ARGUMENT,
+                              "%s: parameters \"%s\" and \"%s\" are the same tensor: a step would "
+                              "change it twice; list it once",
+                              nacre_optimizer_kind(optimizer), slot->names[0], newest->names[0]);
+        }
+    }
+    return NACRE_OK;
+}
+
 nacre_status nacre_optimizer_bind_all(nacre_optimizer *optimizer, nacre_module *const *modules,
                                       const char *const *prefixes, size_t count) {
     nacre_status status = nacre_optimizer_check(optimizer, "bind");
@@ -179,6 +193,7 @@ nacre_status nacre_optimizer_bind_all(nacre_optimizer *optimizer, nacre_module *
             status = fill_slot(&optimizer->class_, &optimizer->slots[optimizer->count++],
                                nacre_module_parameter_at(modules[i], k), prefixes[i],
                                nacre_module_parameter_name(modules[i], k));
+            status = status ? status : check_listed_once(optimizer);
         }
     }
     optimizer->bound = status == NACRE_OK;

@@ -32,7 +32,8 @@ struct nacre_optimizer {
 nacre_status nacre_optimizer_set_error(nacre_optimizer *optimizer, nacre_status status);
 nacre_status nacre_optimizer_check(const nacre_optimizer *optimizer, const char *what);
 
-/* Binds to several modules at once; names of the i-th get the prefix prefixes[i]. */
+/* Binds to several modules at once; names of the i-th get the prefix prefixes[i]. A tensor that is listed twice is an
+   error, and the optimiser stays without parameters. */
 nacre_status nacre_optimizer_bind_all(nacre_optimizer *optimizer, nacre_module *const *modules,
                                       const char *const *prefixes, size_t count);
 

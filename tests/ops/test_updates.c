@@ -172,6 +172,36 @@ static void refused_updates_change_nothing(void **state) {
     expect_values(m, 0, 0, 0, 0, 0);
 }
 
+static void one_tensor_in_two_places_changes_nothing(void **state) {
+    (void)state;
+    nacre_tensor *p = vector(start, NACRE_F64), *g = vector(slope, NACRE_F64);
+    nacre_tensor *m = nacre_zeros(NACRE_SHAPE(N), .dtype = NACRE_F64);
+    nacre_tensor *step = nacre_from_data(&(int64_t){1}, NACRE_SCALAR, .dtype = NACRE_I64);
+    nacre_sgd_update_options s = {.size = sizeof s, .lr = 0.1, .momentum = 0.9};
+    nacre_adam_update_options a = {.size = sizeof a, .lr = 0.1, .beta1 = 0.9, .beta2 = 0.999};
+    expect_refused(nacre_sgd_update(p, g, p, &s), NACRE_INVALID_ARGUMENT,
+                   "sgd_update: p and velocity are the same tensor: give each its own, the update "
+                   "writes both");
+    nacre_tensor *const wrong[][3] = {{p, p, m}, {p, m, p}, {p, m, m}};
+    const char *const names[] = {"p and m", "p and v", "m and v"};
+    for (int i = 0; i < 3; i++) {
+        char message[160];
+        snprintf(message, sizeof message,
+                 "adam_update: %s are the same tensor: give each its own, the update writes both",
+                 names[i]);
+        expect_refused(nacre_adam_update(wrong[i][0], g, wrong[i][1], wrong[i][2], step, &a),
+                       NACRE_INVALID_ARGUMENT, message);
+    }
+    expect_near(p, start, 0);
+    expect_values(m, 0, 0, 0, 0, 0);
+    /* What is only read may be anything: p' = p - lr p. */
+    s.momentum = 0;
+    assert_int_equal(nacre_sgd_update(p, p, NULL, &s), NACRE_OK);
+    double shrunk[N];
+    for (int k = 0; k < N; k++) shrunk[k] = 0.9 * start[k];
+    expect_near(p, shrunk, 1e-15);
+}
+
 static void settings_without_a_meaning_change_nothing(void **state) {
     (void)state;
     static const double no_share[] = {1, -1, 1.5, NAN, INFINITY, -INFINITY};
@@ -217,6 +247,7 @@ int main(void) {
         on_both(a_step_that_is_not_ok_changes_nothing),
         on_both(updates_keep_no_history),
         on_both(refused_updates_change_nothing),
+        on_both(one_tensor_in_two_places_changes_nothing),
         on_both(settings_without_a_meaning_change_nothing),
     };
     return run_on_both("ops: updates", tests);

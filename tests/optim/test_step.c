@@ -1,6 +1,8 @@
 /* What a step does beside the arithmetic: gradients, clipping, errors, state. */
 #include "support.h"
 
+#include "optim/optimizer.h"
+
 #include <math.h>
 #include <nacre/nacre.h>
 #include <string.h>
@@ -219,6 +221,28 @@ static void bad_options_stay_with_the_optimizer(void **state) {
     nacre_module_free(module);
 }
 
+static void a_parameter_listed_twice_is_refused(void **state) {
+    (void)state;
+    nacre_module *a = nacre_linear(1, 2), *b = nacre_linear(1, 2);
+    nacre_module *const twice[] = {a, b, a}, *const once[] = {a, b};
+    const char *const prefixes[] = {"first.", "second.", "third."};
+    nacre_optimizer *adam = nacre_adam(.lr = 0.5);
+    assert_int_equal(nacre_optimizer_bind_all(adam, twice, prefixes, 3), NACRE_INVALID_ARGUMENT);
+    assert_string_equal(nacre_error_message(),
+                        "Adam: parameters \"first.weight\" and \"third.weight\" are the same "
+                        "tensor: a step would change it twice; list it once");
+    assert_int_equal(nacre_step(adam), NACRE_INVALID_STATE); /* it has no parameters */
+    assert_int_equal(nacre_optimizer_bind_all(adam, once, prefixes, 2), NACRE_OK);
+    nacre_tensor *weight = nacre_module_parameter_at(a, 0);
+    set(weight, (float[]){0, 0});
+    give(weight, 1, -1);
+    assert_int_equal(nacre_step(adam), NACRE_OK);
+    assert_pair(weight, -0.5, 0.5);
+    nacre_optimizer_free(adam);
+    nacre_module_free(a);
+    nacre_module_free(b);
+}
+
 static void state_continues_in_another_optimizer(void **state) {
     (void)state;
     nacre_module *a = nacre_linear(1, 2), *b = nacre_linear(1, 2);
@@ -289,6 +313,7 @@ int main(void) {
         cmocka_unit_test(a_step_that_is_not_ok_changes_nothing),
         cmocka_unit_test(a_rate_of_zero_changes_no_weight),
         cmocka_unit_test(bad_options_stay_with_the_optimizer),
+        cmocka_unit_test(a_parameter_listed_twice_is_refused),
         cmocka_unit_test(state_continues_in_another_optimizer),
         cmocka_unit_test(a_hundred_steps_allocate_nothing),
     };
