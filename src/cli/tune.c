@@ -140,6 +140,19 @@ static int tune_all(const char *const *names, int count, const tune *values) {
     return printed != NACRE_CLI_DONE ? printed : code;
 }
 
+/* What is measured is a whole step as later runs plan it. */
+static int check_plans(void) {
+    if (!nacre_cli_has_plan()) {
+        return nacre_cli_error("NACRE_EAGER=1 runs each operation as it is called: there is no "
+                               "whole step to time; unset it");
+    }
+    if (!nacre_fusion_enabled()) {
+        return nacre_cli_error("NACRE_FUSE=0 makes each operation a step of its own: what is found "
+                               "would not hold for the plans of later runs; unset it");
+    }
+    return NACRE_CLI_DONE;
+}
+
 static int run(const nacre_cli_given *given, const tune *values) {
     enum { MOST_NAMES = 64 };
     const char *names[MOST_NAMES];
@@ -157,6 +170,10 @@ static int run(const nacre_cli_given *given, const tune *values) {
     }
     for (size_t i = 0; given->count == 0 && i < nacre_cli_workload_count; i++) {
         names[count++] = nacre_cli_workloads[i].name;
+    }
+    int planned = check_plans();
+    if (planned != NACRE_CLI_DONE) {
+        return planned;
     }
     if (nacre_cli_apply(given->option[THREADS] ? values->threads : -1, NACRE_CLI_BACKEND_CPU) !=
             NACRE_OK ||

@@ -51,6 +51,14 @@ class Tune(harness.ProgramTest):
                 self.assert_refused(self.run_nacre(*line), 2, *words)
         self.assertEqual(self.tree(), [])
 
+    def test_what_later_runs_do_not_plan_is_not_tuned(self):
+        for name, value in (("NACRE_EAGER", "1"), ("NACRE_FUSE", "0")):
+            for flags in ([], ["mlp", "--dry-run"]):
+                refused = self.run_nacre("tune", *flags, **{name: value})
+                self.assert_refused(refused, 1, f"{name}={value}", "unset it")
+            self.assert_refused(self.run_nacre("tune", "mpl", **{name: value}), 2, "unknown network mpl")
+        self.assertEqual(self.tree(), [])
+
     def check_verdict(self, network):
         """Kept is only what made the whole step faster by the margin."""
         self.assertEqual(network["kept"], network["verdict"] == "kept")
