@@ -50,7 +50,7 @@ nacre_explanation *nacre_cli_synthetic_explain(nacre_cli_synthetic *synthetic, b
     }
     nacre_explanation *plan = nacre_cli_explain_run(run_inference, synthetic);
     if (!plan) {
-        nacre_cli_name_refused("inference", synthetic->batch.count);
+        nacre_name_refused(nacre_error_code(), "inference", synthetic->batch.count);
     }
     return plan;
 }

@@ -9,7 +9,6 @@
 
 #include "models/models.h"
 
-#include <inttypes.h>
 #include <nacre/grad.h>
 #include <nacre/ops.h>
 #include <string.h>
@@ -330,19 +329,12 @@ static nacre_status run_part(void *context) {
     return nacre_cli_job_run(asked->job, asked->part, NULL);
 }
 
-void nacre_cli_name_refused(const char *what, int64_t samples) {
-    if (nacre_error_code() == NACRE_OUT_OF_MEMORY) {
-        nacre_fail(NACRE_OUT_OF_MEMORY, "%s of %" PRId64 " sample%s: %s", what, samples,
-                   samples == 1 ? "" : "s", nacre_error_message());
-    }
-}
-
 nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part) {
     static const char *const names[] = {"the forward pass", "the gradients", "a training step",
                                         "inference"};
     nacre_explanation *plan = nacre_cli_explain_run(run_part, &(part_of_job){job, part});
     if (!plan) {
-        nacre_cli_name_refused(names[part], job->batch.count);
+        nacre_name_refused(nacre_error_code(), names[part], job->batch.count);
     }
     return plan;
 }

@@ -82,9 +82,6 @@ nacre_status nacre_cli_job_run(nacre_cli_job *job, nacre_cli_part part, double *
 /* The plan of that; nothing is computed. NULL on error. */
 nacre_explanation *nacre_cli_job_explain(nacre_cli_job *job, nacre_cli_part part);
 
-/* Where a plan was refused, says in the error what it was for: "inference" of so many samples. */
-void nacre_cli_name_refused(const char *what, int64_t samples);
-
 /* Whether there is a plan at all: with NACRE_EAGER=1 each operation runs as it is called, and what is explained is the
    first of them. */
 bool nacre_cli_has_plan(void);

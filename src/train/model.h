@@ -38,6 +38,13 @@ nacre_status nacre_model_step(nacre_model *model, const nacre_batch *batch, bool
    0: all of the batch; the result has the same bits. */
 nacre_status nacre_model_judge(nacre_model *model, const nacre_batch *batch, bool classes,
                                int64_t most, nacre_batch_result *out);
+/* The network's output, computed at most `most` (> 0) samples at a time, so that no plan is larger than one of so many. A
+   sample's output has the same bits in any batch (docs/architecture.md), so the loss of all has them too. An error
+   tensor where the output is not of samples: its first extent must grow with theirs. */
+nacre_tensor *nacre_forward_in_pieces(nacre_module *network, nacre_tensor *inputs, int64_t most);
+/* Where the memory limit refused a plan, says in the error what it was for: "a training step" of so many samples. Returns
+   the status. */
+nacre_status nacre_name_refused(nacre_status status, const char *what, int64_t samples);
 /* What to give for `most` beside training steps of batch_size samples of a set: no more than a step under a memory limit,
    so that what a step may take is enough. */
 int64_t nacre_model_most(int64_t batch_size, const nacre_dataset *train);
