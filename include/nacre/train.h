@@ -88,7 +88,8 @@ typedef struct nacre_history {
    Under nacre_set_memory_limit the validation's forward passes take at most batch_size samples at once, so that what a
    step may take is enough for them; a sample's output does not depend on those beside it, and the loss is still that of
    validation_batch_size samples, so results have the same bits. The output's first extent must be the number of
-   samples, or a multiple of it. A refusal says whether a step or the evaluation needs more. */
+   samples, or a multiple of it. A refusal says whether a step or the evaluation needs more, and
+   comes before the first update, with the outcome NACRE_FIT_FAILED. */
 NACRE_API nacre_history *nacre_fit_at(nacre_model *model, const nacre_fit_options *options);
 NACRE_API void nacre_history_free(nacre_history *history);
 

@@ -143,7 +143,10 @@ nacre_status nacre_model_judge(nacre_model *model, const nacre_batch *batch, boo
     }
     nacre_status ended = nacre_scope_end(scope);
     status = status != NACRE_OK ? status : ended;
-    return nacre_name_refused(status, "the evaluation", whole ? batch->count : most);
+    if (whole || nacre_is_error(y)) {
+        return nacre_name_refused(status, "the evaluation", whole ? batch->count : most);
+    }
+    return nacre_name_refused(status, "the loss of an evaluation", batch->count);
 }
 
 /* ---- sums ---- */

@@ -287,6 +287,10 @@ static void run_epochs(nacre_fit_run *run) {
         open = nacre_optimizer_set_total(optimizer, optimizer->steps + total);
     }
     nacre_model_mode mode = nacre_model_mode_enter(run->model, NACRE_TRAIN);
+    nacre_status status = nacre_fit_within(run);
+    if (status != NACRE_OK) {
+        history->outcome = failed(run, status);
+    }
     for (int64_t e = 0; e < run->options.epochs && history->outcome == NACRE_FIT_DONE; e++) {
         history->outcome = run_epoch(run, e);
     }

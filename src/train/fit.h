@@ -22,6 +22,10 @@ typedef struct nacre_fit_run {
 /* Takes a snapshot before step run->step, which is batch `batch` of `epoch`. */
 nacre_status nacre_fit_snapshot(nacre_fit_run *run, int64_t epoch, int64_t batch);
 
+/* Under a memory limit: the error of an evaluation that it does not allow, or of a step where it does not allow that
+   either. The run has changed nothing. */
+nacre_status nacre_fit_within(nacre_fit_run *run);
+
 /* Instead of a batch: what was not finite after the last step. */
 enum { NACRE_AT_WEIGHTS = -1, NACRE_AT_VALIDATION = -2 };
 

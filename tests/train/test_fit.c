@@ -414,6 +414,48 @@ static void validation_takes_no_more_memory_than_a_step_and_gives_the_same_bits(
     nacre_dataset_free(set);
 }
 
+/* A step takes one sample; the evaluation computes as few at once, but its loss is that of all 403. */
+static void a_refused_evaluation_is_told_before_the_first_step(void **state) {
+    (void)state;
+    nacre_dataset *set = toy_set(20, false), *held = toy_set(403, false);
+    nacre_model *m = toy_model(nacre_adam(.lr = 0.1)), *other = toy_model(nacre_adam(.lr = 0.1));
+    float before[TOY_PARAMETERS], after[TOY_PARAMETERS];
+    toy_weights(m, before);
+    nacre_history *step = nacre_fit(other, set, .batch_size = 1);
+    size_t enough = nacre_plan_statistics().last_peak_bytes;
+    const size_t limits[] = {enough, 1};
+    const char *const words[] = {"the loss of an evaluation of 403 samples: the plan needs",
+                                 "a training step of 1 sample: the plan needs"};
+    for (int i = 0; i < 2; i++) {
+        nacre_set_memory_limit(limits[i]);
+        nacre_history *h = nacre_fit(m, set, .batch_size = 1, .validation = held);
+        assert_non_null(h);
+        assert_int_equal(h->outcome, NACRE_FIT_FAILED);
+        assert_int_equal(h->steps, 0);
+        assert_int_equal(h->epochs, 0);
+        if (!strstr(nacre_error_message(), words[i])) fail_msg("%s", nacre_error_message());
+        nacre_set_memory_limit(0);
+        nacre_history_free(h);
+        toy_weights(m, after);
+        assert_memory_equal(before, after, sizeof before);
+    }
+    /* Fewer samples of a loss fit, and give the weights that training without a limit gives. */
+    nacre_set_memory_limit(enough);
+    nacre_history *h =
+        nacre_fit(m, set, .batch_size = 1, .validation = held, .validation_batch_size = 8);
+    nacre_set_memory_limit(0);
+    assert_int_equal(h->outcome, NACRE_FIT_DONE);
+    toy_weights(m, after);
+    toy_weights(other, before);
+    assert_memory_equal(before, after, sizeof before);
+    nacre_history_free(h);
+    nacre_history_free(step);
+    nacre_model_free(m);
+    nacre_model_free(other);
+    nacre_dataset_free(held);
+    nacre_dataset_free(set);
+}
+
 static nacre_tensor *mean_of_all(nacre_module *module, void *self, nacre_tensor *x) {
     (void)module, (void)self;
     return nacre_mean(x, .axes = NACRE_AXES(0), .keepdims = true);
@@ -513,6 +555,7 @@ int main(void) {
         cmocka_unit_test(evaluation_does_not_depend_on_the_batch_size),
         cmocka_unit_test(evaluation_leaves_mode_gradients_and_memory),
         cmocka_unit_test(validation_takes_no_more_memory_than_a_step_and_gives_the_same_bits),
+        cmocka_unit_test(a_refused_evaluation_is_told_before_the_first_step),
         cmocka_unit_test(an_output_that_is_not_of_samples_cannot_be_computed_in_pieces),
         cmocka_unit_test(regression_has_no_accuracy),
         cmocka_unit_test(verbose_writes_one_line_per_epoch),
