@@ -9,8 +9,10 @@
 
 /* Multiply-adds that make a task: about 2 us. */
 #define TASK_WORK ((int64_t)1 << 18)
-/* Pixels of a plain row at once. */
-enum { PLAIN_PIXELS = 64 };
+enum {
+    TASK_ROWS = 4,     /* at least: columns at the sides are summed over rows */
+    PLAIN_PIXELS = 64, /* of a plain row at once */
+};
 
 nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const nacre_shape *y,
                          const nacre_shape *weight) {
@@ -36,7 +38,7 @@ nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const 
 typedef nacre_conv_sums sums;
 typedef struct nacre_conv_segment segment;
 
-/* Output columns first, first + period, ... that sum the same taps. */
+/* Outputs first, first + period, ... of an axis that sum the same taps. */
 struct nacre_conv_segment {
     int64_t first, pixels;
     int taps;
@@ -64,30 +66,39 @@ static bool continues(const segment *a, const segment *b, int64_t pixels) {
     return true;
 }
 
-static int64_t period(const sums *s) { return s->backward ? s->c.column.stride : 1; }
-static int64_t pixel_step(const sums *s) { return s->backward ? 1 : s->c.column.stride; }
+static int64_t period(const sums *s, const nacre_conv_axis *axis) {
+    return s->backward ? axis->stride : 1;
+}
+static int64_t pixel_step(const sums *s, const nacre_conv_axis *axis) {
+    return s->backward ? 1 : axis->stride;
+}
 
-/* Along a row each tap comes into the image once and leaves it once: so many segments there may be of each residue,
-   and one is looked at before it is known to continue the last. */
+/* Along an axis each tap comes into the image once and leaves it once: so many segments there may be of each residue. */
 static int64_t most_segments(const sums *s) {
-    return nacre_smaller(s->out_columns, period(s) * (2 * s->c.column.taps + 1) + 1);
+    return nacre_smaller(s->out_columns, period(s, &s->c.column) * (2 * s->c.column.taps + 1));
+}
+
+/* Outputs from `at` on, before `end`, that sum the same taps. */
+static void find_segment(const sums *s, const nacre_conv_axis *axis, int64_t at, int64_t end,
+                         segment *out) {
+    segment next;
+    out->first = at;
+    out->pixels = 1;
+    out->taps = taps_at(axis, s->backward, at, out->tap);
+    for (at += period(s, axis); at < end; at += period(s, axis), out->pixels++) {
+        next.taps = taps_at(axis, s->backward, at, next.tap);
+        if (!continues(out, &next, out->pixels * pixel_step(s, axis))) return;
+    }
 }
 
 static void find_segments(sums *s) {
+    const nacre_conv_axis *axis = &s->c.column;
     s->segment_count = 0;
-    for (int64_t residue = 0; residue < period(s); residue++) {
-        segment *open = NULL;
-        for (int64_t at = residue; at < s->out_columns; at += period(s)) {
-            segment *next = &s->segments[s->segment_count];
-            next->taps = taps_at(&s->c.column, s->backward, at, next->tap);
-            next->first = at;
-            next->pixels = 1;
-            if (open && continues(open, next, open->pixels * pixel_step(s))) {
-                open->pixels++;
-            } else {
-                open = next;
-                s->segment_count++;
-            }
+    for (int64_t residue = 0; residue < period(s, axis); residue++) {
+        for (int64_t at = residue; at < s->out_columns;) {
+            segment *found = &s->segments[s->segment_count++];
+            find_segment(s, axis, at, s->out_columns, found);
+            at += found->pixels * period(s, axis);
         }
     }
     for (int i = 0; i < s->segment_count; i++) {
@@ -162,9 +173,17 @@ int64_t nacre_conv_next_outs(const nacre_conv_sums *s, int64_t o, int64_t most) 
     return nacre_parts(left, nacre_parts(left, most));
 }
 
-/* One row of a group's outputs; x: the group's first input plane, out: its first output's row. */
-static void sum_laned(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
-                      float *out) {
+/* Rows of a group's outputs that sum the same kernel rows. */
+typedef struct band {
+    int64_t rows, x_row, out_row;
+    const float *x; /* the group's first input plane, from where the first row's taps count */
+    float *out;     /* the first output's first row */
+} band;
+
+/* Every segment of a row that has several pixels, or (down > 0) the columns that are segments of their own, `down`
+   rows of them: a pixel alone would wait for each fma. */
+static void sum_segments(const sums *s, nacre_conv_sum *sum, int64_t group, int64_t down,
+                         const float *x, float *out) {
     const float *w = s->weight + group * s->panels * s->panel_floats;
     const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
     for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
@@ -172,15 +191,26 @@ static void sum_laned(const sums *s, nacre_conv_sum *sum, int64_t group, const f
         const float *weight = w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES;
         for (int i = 0; i < s->segment_count; i++) {
             const segment *part = &s->segments[i];
+            if ((part->pixels == 1) != (down > 0)) continue;
             sum->column = part->tap;
             sum->columns = part->taps;
-            s->c.level->conv->sum(sum, (int)outs, part->pixels, x, weight, bias ? bias + o : NULL,
+            s->c.level->conv->sum(sum, (int)outs, down ? down : part->pixels, x, weight,
+                                  bias ? bias + o : NULL,
                                   out + o * sum->out_channel + part->first * NACRE_LANES);
         }
     }
 }
 
-/* The same for a sample alone: the lanes hold a panel's channels, and the rows turn on their way out. */
+static void sum_laned(const sums *s, nacre_conv_sum *sum, int64_t group, const band *b) {
+    for (int64_t row = 0; row < b->rows; row++)
+        sum_segments(s, sum, group, 0, b->x + row * b->x_row, b->out + row * b->out_row);
+    nacre_conv_sum down = *sum;
+    down.x_step = b->x_row;
+    down.out_step = b->out_row;
+    sum_segments(s, &down, group, b->rows, b->x, b->out);
+}
+
+/* A row of a sample alone: the lanes hold a panel's channels, and the rows turn on their way out. */
 static void sum_channels(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
                          float *out) {
     const nacre_conv_kernels *kernels = s->c.level->conv;
@@ -231,45 +261,63 @@ static void sum_columns(const sums *s, const nacre_conv_sum *usual, int64_t grou
     }
 }
 
-/* A row of all channels; item: a block of samples, or one sample. */
-static void sum_row(const sums *s, int64_t item, int64_t row) {
+static void sum_group(const sums *s, nacre_conv_sum *sum, int64_t group, const band *b) {
+    if (s->way == NACRE_CONV_SAMPLES) {
+        sum_laned(s, sum, group, b);
+        return;
+    }
+    for (int64_t row = 0; row < b->rows; row++) {
+        const float *x = b->x + row * b->x_row;
+        float *out = b->out + row * b->out_row;
+        if (s->way == NACRE_CONV_CHANNELS)
+            sum_channels(s, sum, group, x, out);
+        else
+            sum_columns(s, sum, group, x, out);
+    }
+}
+
+/* Rows of all channels; item: a block of samples, or one sample. */
+static void sum_rows(const sums *s, int64_t item, segment *rows) {
     const nacre_conv *c = &s->c;
-    nacre_conv_tap rows[NACRE_CONV_MOST_TAPS];
     int64_t x_row = s->pitch ? s->pitch : s->in_columns * s->unit;
+    int64_t out_row = s->out_columns * s->unit;
+    for (int r = 0; r < rows->taps; r++) {
+        rows->tap[r].x *= x_row;
+        rows->tap[r].w *= c->column.taps * NACRE_LANES;
+    }
     nacre_conv_sum sum = {.channels = s->in_channels,
                           .x_channel = s->in_rows * x_row,
                           .w_channel = c->row.taps * c->column.taps * NACRE_LANES,
-                          .x_step = pixel_step(s) * s->unit,
-                          .out_channel = s->out_rows * s->out_columns * s->unit,
-                          .out_step = period(s) * s->unit,
-                          .row = rows,
+                          .x_step = pixel_step(s, &c->column) * s->unit,
+                          .out_channel = s->out_rows * out_row,
+                          .out_step = period(s, &c->column) * s->unit,
+                          .row = rows->tap,
+                          .rows = rows->taps,
                           .relu = s->relu,
                           .after = s->after.out ? &s->after : NULL};
-    sum.rows = taps_at(&c->row, s->backward, row, rows);
-    for (int r = 0; r < sum.rows; r++) {
-        rows[r].x *= x_row;
-        rows[r].w *= c->column.taps * NACRE_LANES;
-    }
+    band b = {.rows = rows->pixels,
+              .x_row = pixel_step(s, &c->row) * x_row,
+              .out_row = period(s, &c->row) * out_row};
     for (int64_t group = 0; group < c->groups; group++) {
         int64_t at = item * c->groups + group;
-        const float *x = s->in + at * s->in_channels * sum.x_channel;
-        float *out =
-            s->out + at * s->out_channels * sum.out_channel + row * s->out_columns * s->unit;
-        if (s->way == NACRE_CONV_SAMPLES)
-            sum_laned(s, &sum, group, x, out);
-        else if (s->way == NACRE_CONV_CHANNELS)
-            sum_channels(s, &sum, group, x, out);
-        else
-            sum_columns(s, &sum, group, x, out);
+        b.x = s->in + at * s->in_channels * sum.x_channel;
+        b.out = s->out + at * s->out_channels * sum.out_channel + rows->first * out_row;
+        sum_group(s, &sum, group, &b);
     }
 }
 
 static void sum_task(void *context, size_t index) {
     const sums *s = context;
-    int64_t parts = nacre_parts(s->out_rows, s->each), block = (int64_t)index / parts;
-    int64_t row = (int64_t)index % parts * s->each;
-    int64_t end = nacre_smaller(row + s->each, s->out_rows);
-    for (; row < end; row++) sum_row(s, block, row);
+    const nacre_conv_axis *axis = &s->c.row;
+    int64_t part = (int64_t)index % s->parts, block = (int64_t)index / s->parts;
+    int64_t first = s->out_rows * part / s->parts, end = s->out_rows * (part + 1) / s->parts;
+    segment rows;
+    for (int64_t residue = 0; residue < period(s, axis); residue++) {
+        for (int64_t row = first + residue; row < end; row += rows.pixels * period(s, axis)) {
+            find_segment(s, axis, row, end, &rows);
+            sum_rows(s, block, &rows);
+        }
+    }
 }
 
 static const float *operand(const nacre_plan_op *step, int reg) {
@@ -343,8 +391,8 @@ nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
     choose_way(&s);
     take_epilogue(&s, step);
     int64_t row_work = s.out_columns * s.panels * s.panel_floats * s.unit;
-    s.each =
-        nacre_smaller(nacre_larger(1, s.out_rows), nacre_larger(1, TASK_WORK / (row_work + 1)));
+    int64_t rows = nacre_larger(TASK_ROWS, TASK_WORK / (row_work + 1));
+    s.parts = nacre_larger(1, nacre_parts(s.out_rows, rows));
     return s;
 }
 
@@ -409,7 +457,7 @@ static void run_sums(const nacre_plan_op *step, void *scratch) {
         find_segments(&s);
     }
     int64_t items = s.unit == 1 ? s.c.samples : s.c.blocks;
-    nacre_parallel((size_t)(items * nacre_parts(s.out_rows, s.each)), sum_task, &s);
+    nacre_parallel((size_t)(items * s.parts), sum_task, &s);
     nacre_conv_finish(&s);
 }
 

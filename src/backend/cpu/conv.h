@@ -48,7 +48,7 @@ typedef struct nacre_conv_sums {
     int64_t in_channels, out_channels; /* of one group */
     int64_t in_rows, in_columns, out_rows, out_columns;
     int64_t panels, panel_floats;
-    int64_t each;                        /* rows of a task */
+    int64_t parts;                       /* of the rows: tasks */
     struct nacre_conv_segment *segments; /* of the first two ways */
     int segment_count;
     int64_t pitch; /* of the third: floats of a padded row */

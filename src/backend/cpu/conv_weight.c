@@ -7,18 +7,20 @@
 #include <string.h>
 
 enum {
-    MANY_SUMS = 4096, /* enough tasks to share: then the blocks need no parts */
-    PARTS = 4,        /* of the blocks: each sums its own, then they are added in order */
-    MOST_SUMS = 512,  /* of one task: 32 KiB */
-    MOST_ROW = 5,     /* taps of a kernel row under one tile */
+    MANY_SUMS = 4096,   /* enough tasks to share: then the blocks need no parts */
+    PARTS = 4,          /* of the blocks: each sums its own, then they are added in order */
+    PART_PIXELS = 8192, /* of a part at least: joining its sums must not cost more than it gains */
+    MOST_SUMS = 512,    /* of one task: 32 KiB */
+    MOST_ROW = 5,       /* taps of a kernel row under one tile */
     POINTWISE_TAPS = 24,
     MOST_RUN = 3, /* channels side by side where the window is one pixel */
+    NARROW = 4,   /* fewer columns than this are summed over all rows at once */
 };
 /* Output gradients of a tile that stay in the second-level cache. */
 #define TOGETHER_BYTES ((int64_t)256 << 10)
-/* Rows of output gradients that stay in the first-level cache, where they are read for one kernel row after the
-   other. */
-#define ROWS_BYTES ((int64_t)24 << 10)
+/* Rows of output gradients that are read for one kernel row after the other. More than the first-level cache holds:
+   longer runs under the same taps gain more than the second-level one costs. */
+#define ROWS_BYTES ((int64_t)64 << 10)
 
 /* Outputs [first, end) of an axis, and the taps [tap, tap_end) that lie inside x there. */
 typedef struct stretch {
@@ -138,16 +140,19 @@ static void sum_rectangle(const task *t, const tile_taps *taps, const stretch *r
     c->level->conv->products(&p, (int)t->outs, count, t->dy + first, t->x, taps->acc);
 }
 
-/* Output rows [first, end): cut into rectangles over which the same taps lie inside. */
-static void sum_rows(const task *t, const tile_taps *taps, int64_t first, int64_t end) {
+/* Output rows [first, end): cut into rectangles over which the same taps lie inside, narrow ones or the others. */
+static void sum_rows(const task *t, const tile_taps *taps, int64_t first, int64_t end,
+                     bool narrow) {
     const weights *w = t->w;
     int64_t columns_end = w->c.column.y;
     stretch rows, columns;
     while (next_stretch(&w->rows, &first, end, taps->row, taps->row + taps->rows, &rows)) {
         int64_t at = 0;
         while (next_stretch(&w->columns, &at, columns_end, taps->column,
-                            taps->column + taps->columns, &columns))
-            sum_rectangle(t, taps, &rows, &columns);
+                            taps->column + taps->columns, &columns)) {
+            if ((columns.end - columns.first < NARROW) == narrow)
+                sum_rectangle(t, taps, &rows, &columns);
+        }
     }
 }
 
@@ -183,6 +188,19 @@ static bool next_taps(const weights *w, int64_t line, int64_t *done, tile_taps *
     return true;
 }
 
+/* Output rows [first, end) of the blocks at hand, under all taps of the task. */
+static void sum_lines(task *t, int64_t first, int64_t end, bool narrow) {
+    float *acc = t->acc;
+    for (int64_t line = t->first_line; line < t->end_line; line++) {
+        tile_taps taps;
+        for (int64_t done = 0; next_taps(t->w, line, &done, &taps);) {
+            taps.acc = acc;
+            acc += taps.rows * taps.columns * taps.channels * t->outs * NACRE_LANES;
+            sum_rows(t, &taps, first, end, narrow);
+        }
+    }
+}
+
 static void run_blocks(task *t, int64_t block, int64_t count) {
     const weights *w = t->w;
     const nacre_conv *c = &w->c;
@@ -191,19 +209,10 @@ static void run_blocks(task *t, int64_t block, int64_t count) {
     t->dy = w->dy + ((block * c->groups + t->group) * c->y_channels + t->first_out) * w->y_plane;
     int64_t row_bytes = c->column.y * NACRE_LANES * (int64_t)sizeof(float);
     int64_t rows = nacre_larger(1, ROWS_BYTES / (usual_outs(c) * row_bytes + 1));
-    if (w->kind == LINES_WINDOW) rows = c->row.y;
-    for (int64_t row = 0; row < c->row.y; row += rows) {
-        int64_t end = nacre_smaller(row + rows, c->row.y);
-        float *acc = t->acc;
-        for (int64_t line = t->first_line; line < t->end_line; line++) {
-            tile_taps taps;
-            for (int64_t done = 0; next_taps(w, line, &done, &taps);) {
-                taps.acc = acc;
-                acc += taps.rows * taps.columns * taps.channels * t->outs * NACRE_LANES;
-                sum_rows(t, &taps, row, end);
-            }
-        }
-    }
+    int64_t parts = w->kind == LINES_WINDOW ? 1 : nacre_parts(c->row.y, rows);
+    for (int64_t i = 0; i < parts; i++)
+        sum_lines(t, c->row.y * i / parts, c->row.y * (i + 1) / parts, false);
+    sum_lines(t, 0, c->row.y, true);
     for (int64_t i = 0; i < count && t->first_line == 0; i++)
         for (int64_t o = 0; o < t->outs; o++)
             c->level->conv->sum_pixels(c->row.y * c->column.y,
@@ -312,7 +321,8 @@ static weights weights_of(const nacre_plan_op *step) {
     int64_t sums = nacre_larger(1, w.outs) * w.line_taps;
     w.units = nacre_parts(w.lines, nacre_larger(1, MOST_SUMS / sums));
     bool many = c->groups * c->y_channels * w.lines * w.line_taps >= MANY_SUMS;
-    w.parts = many ? 1 : nacre_larger(1, nacre_smaller(c->blocks, PARTS));
+    int64_t parts = c->blocks * NACRE_LANES * c->row.y * c->column.y / PART_PIXELS;
+    w.parts = many ? 1 : nacre_larger(1, nacre_smaller(nacre_smaller(c->blocks, parts), PARTS));
     int64_t bytes = usual_outs(c) * w.y_plane * (int64_t)sizeof(float);
     w.together = nacre_larger(1, TOGETHER_BYTES / (bytes + 1));
     w.weight_floats = nacre_shape_numel(&step->out[0].shape);

@@ -21,6 +21,9 @@ static const float lane_numbers[NACRE_LANES] = {0, 1, 2,  3,  4,  5,  6,  7,
 
 /* ---- outputs ---- */
 
+/* A pointer that is not taken apart again into what it was added up from: registers are short here. */
+#define KEEP(pointer) __asm__("" : "+r"(pointer))
+
 /* One tap of one channel added to a tile. */
 INLINE void add_tap(const int outs, const int pixels, const float *x, int64_t x_step,
                     const float *weight, vec sum[MOST_OUTS][MOST_PIXELS]) {
@@ -45,11 +48,16 @@ INLINE void tile(const int outs, const int pixels, const nacre_conv_sum *s, cons
         for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel)
             add_tap(outs, pixels, x, s->x_step, w, sum);
     } else {
-        for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel)
-            for (int r = 0; r < s->rows; r++)
+        for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel) {
+            for (int r = 0; r < s->rows; r++) {
+                const float *row = x + s->row[r].x, *weight = w + s->row[r].w;
+                KEEP(row);
+                KEEP(weight);
                 for (int t = 0; t < s->columns; t++)
-                    add_tap(outs, pixels, x + s->row[r].x + s->column[t].x, s->x_step,
-                            w + s->row[r].w + s->column[t].w, sum);
+                    add_tap(outs, pixels, row + s->column[t].x, s->x_step, weight + s->column[t].w,
+                            sum);
+            }
+        }
     }
     /* The compiler cannot know that no store changes *s. */
     const bool relu = s->relu;
@@ -71,25 +79,30 @@ INLINE void tile(const int outs, const int pixels, const nacre_conv_sum *s, cons
 #define PIXELS(outs)                                                                               \
     (REGISTERS / ((outs) + 1) > MOST_PIXELS ? MOST_PIXELS : REGISTERS / ((outs) + 1))
 
-/* A run of pixels: as many whole tiles as there are, then one by one. */
+#define TILE_CASE(pixels)                                                                          \
+    case pixels:                                                                                   \
+        if ((pixels) <= whole) tile(outs, pixels, s, x, w, bias, out);                             \
+        break;
+
+/* A run of pixels in tiles, the last two of even size: a few pixels left over would wait for each fma. */
 INLINE void run_of(const int outs, const nacre_conv_sum *s, int64_t pixels, const float *x,
                    const float *w, const float *bias, float *out) {
     const int whole = PIXELS(outs);
-    for (; pixels >= whole; pixels -= whole) {
-        tile(outs, whole, s, x, w, bias, out);
-        x += whole * s->x_step;
-        out += whole * s->out_step;
-    }
-    if (whole > 2 && pixels >= 2) {
-        tile(outs, 2, s, x, w, bias, out);
-        x += 2 * s->x_step;
-        out += 2 * s->out_step;
-        pixels -= 2;
-    }
-    for (; pixels > 0; pixels--) {
-        tile(outs, 1, s, x, w, bias, out);
-        x += s->x_step;
-        out += s->out_step;
+    while (pixels > 0) {
+        const int64_t count = pixels >= 2 * whole ? whole
+                              : pixels > whole    ? (pixels + 1) / 2
+                                                  : pixels;
+        switch (count) {
+            TILE_CASE(1)
+            TILE_CASE(2)
+            TILE_CASE(3)
+            TILE_CASE(4)
+        default:
+            break;
+        }
+        x += count * s->x_step;
+        out += count * s->out_step;
+        pixels -= count;
     }
 }
 
