@@ -77,8 +77,8 @@ static bool emit_group(plan_groups *f, const plan_group *g, plan_step *out) {
     out->program = program;
     out->own = own;
     out->inputs = own + g->input_count;
-    out->record = plan->steps[g->members[g->count - 1]].record;
     if (!folded) {
+        out->record = plan->steps[g->members[g->count - 1]].record;
         out->op = NULL;
         out->attrs = NULL;
     }

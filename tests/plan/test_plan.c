@@ -147,6 +147,23 @@ static void chains_fuse_and_products_take_bias_and_activation(void **state) {
     assert_int_equal(nacre_scope_end(scope), NACRE_OK);
 }
 
+/* A product's epilogue is recorded elsewhere, often in another file: the step is found where the product is. */
+static void a_fused_step_is_placed_where_its_product_was_recorded(void **state) {
+    (void)state;
+    nacre_tensor *a = matrix(8, 4, 1), *b = matrix(4, 6, 2);
+    nacre_tensor *y = nacre_f_relu_at(nacre_matmul_at(a, b, "src/product.c", 7), "src/relu.c", 8);
+    nacre_tensor *chain = nacre_exp_at(nacre_neg_at(a, "src/neg.c", 1), "src/exp.c", 2);
+    nacre_explanation *plan = nacre_explain(y);
+    assert_non_null(plan);
+    assert_int_equal(plan->count, 2);
+    bool first = strcmp(plan->steps[0].kernel, "matmul+relu") == 0;
+    assert_string_equal(plan->steps[!first].where, "product.c:7");
+    assert_string_equal(plan->steps[first].kernel, "neg+exp");
+    assert_string_equal(plan->steps[first].where, "exp.c:2");
+    nacre_explanation_free(plan);
+    assert_int_equal(nacre_eval(chain), NACRE_OK);
+}
+
 static void without_fusion_each_op_is_a_step(void **state) {
     (void)state;
     enum { ROUNDS = 3 };
@@ -380,6 +397,7 @@ int main(void) {
         cmocka_unit_test(a_hundred_replays_allocate_nothing),
         cmocka_unit_test(unused_work_is_dropped),
         cmocka_unit_test(chains_fuse_and_products_take_bias_and_activation),
+        cmocka_unit_test(a_fused_step_is_placed_where_its_product_was_recorded),
         cmocka_unit_test(without_fusion_each_op_is_a_step),
         cmocka_unit_test(a_product_read_through_a_view_is_not_folded),
         cmocka_unit_test(the_explained_peak_is_the_arena_s_high_water_mark),
