@@ -56,10 +56,14 @@ typedef struct nacre_epilogue_member {
     const nacre_op *op;
     int position;         /* in the epilogue */
     const nacre_op *last; /* the member before; NULL: none */
+    unsigned product;     /* NACRE_READS_IN bits of its inputs: the other op's result itself */
     unsigned
         result; /* NACRE_READS_IN bits of its inputs: the result of the member before, or the other op's itself */
     unsigned first; /* likewise: what the other op has as input 0; of the first member alone */
     unsigned whole; /* bits of its inputs that have the other op's result's shape */
+    unsigned
+        channel; /* bits of those with one number for each of its channels (axis 1), or for all */
+    unsigned last_whole;          /* like `whole`, of the member before */
     const nacre_shape *inputs[2]; /* shapes of the other op's first; NULL: it has none */
 } nacre_epilogue_member;
 
@@ -71,7 +75,7 @@ typedef struct nacre_backend_table {
     bool (*fuses)(const nacre_op *op);
     /* May this op take the member into its epilogue? */
     bool (*takes_epilogue)(const nacre_op *op, const nacre_epilogue_member *member);
-    /* May that many results of the op and its epilogue together be stored? Where not, each runs by itself. */
+    /* May that many results of the op and its epilogue together be stored? Where not, the op runs by itself. */
     bool (*stores)(const nacre_op *op, int results);
     /* Which operands must be laned: NACRE_READS_IN and _OUT bits, from op, attributes, dtypes and shapes. NULL:
        none ever. */

@@ -50,8 +50,7 @@ static void label_group(nacre_plan *plan, plan_step *step, const nacre_op *produ
     step->label = label ? label : "group";
 }
 
-/* Too many stored results: only of groups that many others read, or whose product cannot store them. Such
-   members run as single steps. */
+/* Too many stored results: only of groups that many others read, or whose product cannot store them. */
 static bool fits(const plan_groups *f, const plan_group *g) {
     const plan_step *product = g->product < 0 ? NULL : &f->plan->steps[g->product];
     int stored = product && is_stored(f, product->out[0]);
@@ -108,6 +107,13 @@ static bool emit_group(plan_groups *f, const plan_group *g, plan_step *out) {
     return ok;
 }
 
+/* The product by itself, and its result an input of the group. */
+static void unfold(plan_groups *f, plan_group *g) {
+    g->inputs[g->input_count++] = nacre_group_product(f, g);
+    f->folded[g->product] = -1;
+    g->product = -1;
+}
+
 /* The members one by one, each a group of its own, where they stood. */
 static void dissolve(plan_groups *f, plan_group *g) {
     for (int i = 0; i < g->count; i++) {
@@ -126,8 +132,10 @@ static bool emit(plan_groups *f) {
         return false;
     }
     for (int i = 0; i < f->group_count; i++) {
-        if (!fits(f, &f->groups[i])) {
-            dissolve(f, &f->groups[i]);
+        plan_group *g = &f->groups[i];
+        if (!fits(f, g) && g->product >= 0 && !g->early) unfold(f, g);
+        if (!fits(f, g)) {
+            dissolve(f, g);
         }
     }
     int count = 0;

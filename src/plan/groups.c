@@ -96,6 +96,15 @@ static bool take_inputs(const plan_groups *f, plan_group *g, const plan_step *st
 
 /* ---- behind a product ---- */
 
+/* One number for each channel of `shape`, or one for all? */
+static bool is_channels(const nacre_shape *numbers, const nacre_shape *shape) {
+    int lead = shape->ndim - numbers->ndim;
+    if (shape->ndim < 2 || lead < 0) return false;
+    for (int i = 0; i < numbers->ndim; i++)
+        if (numbers->dims[i] != 1 && i + lead != 1) return false;
+    return true;
+}
+
 /* `last`: the step before it in the epilogue; the maker itself, if there is none. */
 static nacre_epilogue_member member_of(const nacre_plan *plan, const plan_step *maker,
                                        const plan_step *last, const plan_step *step, int position) {
@@ -105,9 +114,14 @@ static nacre_epilogue_member member_of(const nacre_plan *plan, const plan_step *
         if (maker->in[i] >= 0) member.inputs[i] = &plan->values[maker->in[i]].shape;
     for (int i = 0; i < step->inputs; i++) {
         if (same_shape(plan, step->in[i], maker->out[0])) member.whole |= NACRE_READS_IN(i);
+        if (is_channels(&plan->values[step->in[i]].shape, &plan->values[maker->out[0]].shape))
+            member.channel |= NACRE_READS_IN(i);
         if (step->in[i] == last->out[0]) member.result |= NACRE_READS_IN(i);
+        if (step->in[i] == maker->out[0]) member.product |= NACRE_READS_IN(i);
         if (position == 0 && step->in[i] == maker->in[0]) member.first |= NACRE_READS_IN(i);
     }
+    for (int i = 0; position > 0 && i < last->inputs; i++)
+        if (same_shape(plan, last->in[i], maker->out[0])) member.last_whole |= NACRE_READS_IN(i);
     return member;
 }
 

@@ -24,7 +24,10 @@ static unsigned wish(const nacre_plan *plan, const plan_step *step) {
     nacre_plan_op shapes = {
         .op = step->op, .attrs = step->attrs, .inputs = step->inputs, .outputs = step->outputs};
     describe(plan, step->in, step->inputs, shapes.in);
-    if (step->program) shapes.inputs = step->own;
+    if (step->program) {
+        shapes.inputs = shapes.own = step->own;
+        shapes.program = step->program;
+    }
     describe(plan, step->out, step->outputs, shapes.out);
     return plan->backend->laned(&shapes);
 }

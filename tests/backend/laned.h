@@ -49,7 +49,8 @@ static inline nacre_array plain_of(const nacre_array *laned) {
 /* A few samples, which stay where they are, must give the bits that lanes gave. */
 static inline void check_plain(nacre_plan_op step) {
     nacre_array laned = step.out[0];
-    step.in[0] = plain_of(&step.in[0]);
+    for (int i = 0; i < step.inputs; i++)
+        if (step.in[i].laned) step.in[i] = plain_of(&step.in[i]);
     if (!nacre_backend_cpu.prepare(&step) || strncmp(step.kernel, "laned", 5) == 0) return;
     if (strcmp(step.kernel, "reference") == 0) return;
     step.out[0] = kit_array(NACRE_F32, laned.shape);

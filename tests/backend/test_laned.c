@@ -110,6 +110,99 @@ static void check_after(nacre_plan_op step, const geometry *g) {
     }
 }
 
+enum { NORM = 7, ADD = 8, RELU = 16 }; /* NORM: a difference 1, a product 2, a sum 4 */
+
+/* What follows a convolution, op by op; other: the array that is added, numbers: of the channels. */
+static float followed(unsigned with, float y, const float *numbers, float other) {
+    if (with & 1) y -= numbers[0];
+    if (with & 2) y *= numbers[1];
+    if (with & 4) y += numbers[2];
+    if (with & ADD) y += other;
+    return with & RELU && y < 0 ? 0 : y;
+}
+
+/* The program of that, and its operands behind the step's own inputs: the numbers, broadcast, and `other`. */
+static void follow(unsigned with, nacre_plan_op *step, nacre_program *program, bool swapped,
+                   const nacre_array numbers[3], const nacre_array *other) {
+    const nacre_op *const ops[] = {&nacre_op_sub, &nacre_op_mul, &nacre_op_add, &nacre_op_add,
+                                   &nacre_op_relu};
+    *program = (nacre_program){.inputs = 1, .outputs = 1};
+    for (unsigned k = 0; k < 4; k++)
+        if (with >> k & 1) {
+            step->in[step->own + program->inputs - 1] = k < 3 ? numbers[k] : *other;
+            program->inputs++;
+        }
+    for (unsigned k = 0, reg = 1; k < 5; k++) {
+        if (!(with >> k & 1)) continue;
+        const int made = program->codes ? program->inputs + program->codes - 1 : 0;
+        const bool turned = swapped && k > 0 && k < 4;
+        nacre_instruction *code = &program->code[program->codes++];
+        code->op = ops[k];
+        code->argument[turned] = made;
+        if (k < 4) code->argument[!turned] = (int)reg++;
+    }
+    program->result[0] = program->inputs + program->codes - 1;
+    step->program = program;
+    step->inputs = step->own + program->inputs - 1;
+}
+
+/* A convolution with an epilogue has the bits of the steps one by one, in lanes and samples alone, also written over
+   what it adds. step: has run, raw: its result. */
+static void check_followed(nacre_plan_op step, unsigned with, const geometry *g) {
+    const nacre_array raw = step.out[0];
+    const nacre_shape shape = raw.shape;
+    const int64_t pixels = shape.dims[2] * shape.dims[3], count = g->out * pixels;
+    nacre_array numbers[3], other = laned_array(shape), want = laned_array(shape);
+    for (int k = 0; k < 3; k++) {
+        numbers[k] = kit_array(NACRE_F32, NACRE_SHAPE(g->out * (k + 1)));
+        for (int64_t i = 0; i < g->out * (k + 1); i++)
+            ((float *)numbers[k].data)[i] = (float)((i * 13 + k) % 19 - 9) / 7;
+        numbers[k].shape = shape;
+        memset(numbers[k].strides, 0, sizeof numbers[k].strides);
+        numbers[k].strides[1] = k == 1 && with & RELU ? 0 : k + 1; /* of all channels; apart */
+    }
+    for (int64_t n = 0; n < g->samples; n++)
+        for (int64_t i = 0; i < count; i++) {
+            float of[3];
+            for (int k = 0; k < 3; k++)
+                of[k] = ((const float *)numbers[k].data)[i / pixels * numbers[k].strides[1]];
+            *element(&other, n, i) = (float)((n * 31 + i * 17) % 23 - 11) / 7;
+            *element(&want, n, i) =
+                followed(with, *element(&raw, n, i), of, *element(&other, n, i));
+        }
+    nacre_program program;
+    step.own = 3;
+    follow(with, &step, &program, g->columns % 2, numbers, &other);
+    step.out[0] = with & ADD ? laned_array(shape) : raw;
+    for (int over = 0; over <= (with & ADD ? 1 : 0); over++) {
+        if (over) step.out[0] = other;
+        kit_run(&step);
+        for (int64_t n = 0; n < g->samples; n++)
+            for (int64_t i = 0; i < count; i++)
+                assert_memory_equal(element(&step.out[0], n, i), element(&want, n, i), 4);
+        if (!over) check_plain(step);
+    }
+}
+
+/* Whole norms with all that may follow, and a part of them that differs from geometry to geometry. */
+static void check_epilogues(nacre_plan_op step, const geometry *g) {
+    const unsigned part = (unsigned)(g->in * 5 + g->out * 3 + g->rows + g->columns) % 31 + 1;
+    const unsigned with[] = {NORM | ADD | RELU, NORM | RELU, part};
+    nacre_array raw = laned_array(step.out[0].shape);
+    const size_t bytes = (size_t)(blocks_of(g->samples) * NACRE_LANES * g->out *
+                                  step.out[0].shape.dims[2] * step.out[0].shape.dims[3]) *
+                         sizeof(float);
+    for (int k = 0; k < 3; k++) {
+        const int kept = kit_count;
+        nacre_plan_op copy = step;
+        if (bytes) memcpy(raw.data, step.out[0].data, bytes);
+        copy.out[0] = raw;
+        check_followed(copy, with[k], g);
+        kit_check_guards();
+        while (kit_count > kept) free(kit_blocks[--kit_count].start);
+    }
+}
+
 static void check_geometry(geometry g) {
     int64_t oh = extent(&g, 0), ow = extent(&g, 1), per_group = g.in / g.groups;
     nacre_shape x_shape = NACRE_SHAPE(g.samples, g.in, g.rows, g.columns);
@@ -134,6 +227,7 @@ static void check_geometry(geometry g) {
     double taps = (double)(g.kernel[0] * g.kernel[1]);
     compare(&step.out[0], want.y, (double)per_group * taps, "conv2d", &g);
     check_plain(step);
+    check_epilogues(step, &g);
 
     step = kit_step(&nacre_op_conv2d_backward_input, attrs);
     step.inputs = 2;

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <nacre/nacre.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,6 +157,161 @@ static void a_relu_joins_its_convolution(void **state) {
             assert_true(b[k] == (a[k] > 0 ? a[k] : 0) && c[k] == b[k]);
         assert_int_equal(nacre_scope_end(scope), NACRE_OK);
     }
+}
+
+/* ---- what a convolution takes along ---- */
+
+enum { BLOCK_INPUTS = 8, BLOCK_SAMPLES = 21, BLOCK_FLOATS = BLOCK_SAMPLES * 9 * 42 };
+
+static nacre_tensor *normed(nacre_tensor *x, nacre_tensor *w, nacre_tensor *const *in,
+                            int64_t pad) {
+    nacre_tensor *y = nacre_f_conv2d(x, w, .padding = {pad, pad});
+    return nacre_f_batch_norm(y, in[4], in[5], in[6], in[7]);
+}
+
+/* A block of a residual network with given statistics: its shortcut is x itself or a convolution with a norm, on either
+   side of the sum. */
+static nacre_tensor *residual_block(nacre_tensor *x, nacre_tensor *const *in, bool projected,
+                                    bool swapped) {
+    nacre_tensor *y = normed(nacre_f_relu(normed(x, in[1], in, 1)), in[2], in, 1);
+    nacre_tensor *shortcut = projected ? normed(x, in[3], in, 0) : x;
+    return nacre_f_relu(swapped ? nacre_add(shortcut, y) : nacre_add(y, shortcut));
+}
+
+/* Nine channels go through Winograd's tiles, five directly. */
+static void block_inputs(int64_t channels, nacre_tensor **in) {
+    const nacre_shape windows = NACRE_SHAPE(channels, channels, 3, 3);
+    const nacre_shape all[BLOCK_INPUTS] = {NACRE_SHAPE(BLOCK_SAMPLES, channels, 6, 7),
+                                           windows,
+                                           windows,
+                                           NACRE_SHAPE(channels, channels, 1, 1),
+                                           {1, {channels}},
+                                           {1, {channels}},
+                                           {1, {channels}},
+                                           {1, {channels}}};
+    for (int i = 0; i < BLOCK_INPUTS; i++) {
+        in[i] = nacre_rand(all[i], .stream = (uint64_t)i + 1);
+        if (i < 7) in[i] = nacre_sub_scalar(in[i], 0.5); /* but for the variance */
+    }
+    assert_int_equal(nacre_eval_all(in, BLOCK_INPUTS), NACRE_OK);
+}
+
+static void check_block(nacre_tensor *const *in, int64_t samples, bool projected, bool swapped,
+                        const float *want) {
+    nacre_tensor *x = nacre_slice(in[0], 0, 2, 2 + samples, 1);
+    const size_t floats = (size_t)nacre_numel(x);
+    assert_int_equal(nacre_eval(x), NACRE_OK);
+    nacre_tensor *y = residual_block(x, in, projected, swapped);
+    assert_int_equal(count_steps(y, "conv2d+sub+mul+add+relu"), 1);
+    assert_int_equal(count_steps(y, "conv2d+sub+mul+add+add+relu"), 1);
+    assert_int_equal(count_steps(y, "conv2d+sub+mul+add"), projected);
+    assert_memory_equal(nacre_data(y), want, floats * sizeof *want);
+}
+
+/* Norms by given statistics, the residual and relu run with their convolution, with the bits of ops one by one, for any
+   number of threads and samples. */
+static void norms_and_residuals_join_their_convolution(void **state) {
+    (void)state;
+    static float want[BLOCK_FLOATS];
+    char before[16];
+    snprintf(before, sizeof before, "%s", nacre_isa());
+    const char *levels[] = {"portable", "avx2", "avx512", "neon"};
+    for (int i = 0; i < 32; i++) {
+        const int64_t channels = i & 1 ? 9 : 5;
+        const bool projected = i & 2, swapped = i & 4;
+        if (nacre_set_isa(levels[i >> 3]) != NACRE_OK) continue;
+        nacre_scope scope = nacre_scope_begin();
+        nacre_tensor *in[BLOCK_INPUTS];
+        block_inputs(channels, in);
+        nacre_set_eager(true);
+        nacre_tensor *y =
+            residual_block(nacre_slice(in[0], 0, 2, BLOCK_SAMPLES, 1), in, projected, swapped);
+        nacre_set_eager(false);
+        const size_t floats = (size_t)nacre_numel(y);
+        assert_int_equal(nacre_copy_to(y, want, floats * sizeof *want), NACRE_OK);
+        for (int threads = 1; threads <= 7; threads += 3) {
+            assert_int_equal(nacre_set_threads(threads), NACRE_OK);
+            for (int64_t samples = 1; samples <= BLOCK_SAMPLES - 2; samples += 2)
+                check_block(in, samples, projected, swapped, want);
+        }
+        assert_int_equal(nacre_set_threads(0), NACRE_OK);
+        assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+    }
+    assert_int_equal(nacre_set_isa(before), NACRE_OK);
+}
+
+/* A convolution whose own result is wanted too runs by itself, and what follows it in one group. */
+static void a_convolution_that_is_wanted_itself_takes_nothing_along(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *in[BLOCK_INPUTS], *all[2], *alone[2];
+    block_inputs(9, in);
+    for (int eager = 0; eager < 2; eager++) {
+        nacre_tensor **out = eager ? alone : all;
+        nacre_set_eager(eager);
+        out[0] = nacre_f_conv2d(in[0], in[1], .padding = {1, 1});
+        out[1] = nacre_f_relu(nacre_f_batch_norm(out[0], in[4], in[5], in[6], in[7]));
+        if (!eager) {
+            nacre_tensor *both = nacre_add(nacre_sum(out[0]), nacre_sum(out[1]));
+            assert_int_equal(count_steps(both, "conv2d"), 1);
+            assert_int_equal(count_steps(both, "sub+mul+add+relu"), 1);
+        }
+        assert_int_equal(nacre_eval_all(out, 2), NACRE_OK);
+    }
+    nacre_set_eager(false);
+    for (int i = 0; i < 2; i++)
+        assert_memory_equal(nacre_data(all[i]), nacre_data(alone[i]),
+                            sizeof(float) * (size_t)nacre_numel(all[i]));
+    assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+}
+
+/* What may follow a convolution, in an order that may not, with operands that may not, or with one of its own
+   inputs: the result is that of the ops one by one. */
+static nacre_tensor *odd_chain(int which, nacre_tensor *const *in) {
+    nacre_tensor *x = in[0], *y = nacre_f_conv2d(x, in[1], .padding = {1, 1});
+    nacre_tensor *channel = nacre_reshape(in[4], NACRE_SHAPE(9, 1, 1));
+    nacre_tensor *row = nacre_reshape(nacre_slice(in[4], 0, 0, 7, 1), NACRE_SHAPE(1, 7));
+    switch (which) {
+    case 0:
+        return nacre_mul(nacre_add(y, channel), channel);
+    case 1:
+        return nacre_sub(channel, y);
+    case 2:
+        return nacre_add(nacre_sub(x, channel), y);
+    case 3:
+        return nacre_add(nacre_mul(y, row), x);
+    case 4:
+        return nacre_add(nacre_mul(y, channel), y);
+    case 5:
+        return nacre_f_relu(nacre_add(y, y));
+    case 6:
+        return nacre_add(nacre_add(nacre_add(y, channel), x), in[0]);
+    case 7:
+        return nacre_add(nacre_mul_scalar(y, 0.3), x);
+    case 8:
+        return nacre_add(nacre_add(y, x), channel);
+    default:
+        return nacre_add(nacre_f_relu(y), nacre_f_conv2d(x, in[3]));
+    }
+}
+
+static void other_chains_behind_a_convolution_are_right(void **state) {
+    (void)state;
+    for (int which = 0; which < 10; which++)
+        for (int few = 0; few < 2; few++) {
+            nacre_scope scope = nacre_scope_begin();
+            nacre_tensor *in[BLOCK_INPUTS];
+            block_inputs(9, in);
+            if (few) in[0] = nacre_slice(in[0], 0, 0, 2, 1);
+            nacre_tensor *y = odd_chain(which, in);
+            assert_int_equal(nacre_eval(y), NACRE_OK);
+            nacre_set_eager(true);
+            nacre_tensor *alone = odd_chain(which, in);
+            nacre_set_eager(false);
+            assert_memory_equal(nacre_data(y), nacre_data(alone),
+                                sizeof(float) * (size_t)nacre_numel(y));
+            assert_int_equal(nacre_scope_end(scope), NACRE_OK);
+        }
 }
 
 /* ---- what batch norm takes along ---- */
@@ -397,6 +553,9 @@ int main(void) {
         cmocka_unit_test(an_image_alone_gives_the_bits_it_gives_in_a_batch),
         cmocka_unit_test(values_turn_once_on_the_way_in_and_once_on_the_way_out),
         cmocka_unit_test(a_relu_joins_its_convolution),
+        cmocka_unit_test(norms_and_residuals_join_their_convolution),
+        cmocka_unit_test(a_convolution_that_is_wanted_itself_takes_nothing_along),
+        cmocka_unit_test(other_chains_behind_a_convolution_are_right),
         cmocka_unit_test(a_residual_and_a_relu_join_their_batch_norm),
         cmocka_unit_test(a_row_does_not_join_a_batch_norm),
         cmocka_unit_test(gradients_behind_a_convolution_join_it),

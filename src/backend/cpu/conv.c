@@ -189,6 +189,8 @@ static void sum_segments(const sums *s, nacre_conv_sum *sum, int64_t group, int6
     for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
         outs = nacre_conv_next_outs(s, o, s->c.level->conv->outs);
         const float *weight = w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES;
+        nacre_conv_after room;
+        sum->after = nacre_conv_after_at(s, group, o, &room);
         for (int i = 0; i < s->segment_count; i++) {
             const segment *part = &s->segments[i];
             if ((part->pixels == 1) != (down > 0)) continue;
@@ -210,7 +212,8 @@ static void sum_laned(const sums *s, nacre_conv_sum *sum, int64_t group, const b
     sum_segments(s, &down, group, b->rows, b->x, b->out);
 }
 
-/* A row of a sample alone: the lanes hold a panel's channels, and the rows turn on their way out. */
+/* A row of a sample alone: the lanes hold a panel's channels, and the rows turn on their way out. What lies as the
+   output does is added there. */
 static void sum_channels(const sums *s, nacre_conv_sum *sum, int64_t group, const float *x,
                          float *out) {
     const nacre_conv_kernels *kernels = s->c.level->conv;
@@ -219,6 +222,8 @@ static void sum_channels(const sums *s, nacre_conv_sum *sum, int64_t group, cons
         int outs = (int)nacre_smaller(NACRE_LANES, s->out_channels - o);
         const float *weight = s->weight + (group * s->panels + panel) * s->panel_floats;
         float bias[NACRE_LANES] = {0}, row[PLAIN_PIXELS * NACRE_LANES];
+        nacre_conv_after room, lanes;
+        sum->after = nacre_conv_after_in_lanes(nacre_conv_after_at(s, group, o, &room), &lanes);
         if (s->bias)
             memcpy(bias, s->bias + group * s->out_channels + o, (size_t)outs * sizeof *bias);
         for (int i = 0; i < s->segment_count; i++) {
@@ -229,8 +234,8 @@ static void sum_channels(const sums *s, nacre_conv_sum *sum, int64_t group, cons
                 int64_t pixels = nacre_smaller(PLAIN_PIXELS, part->pixels - done);
                 kernels->sum_channels(sum, pixels, x + done * sum->x_step, weight,
                                       s->bias ? bias : NULL, row);
-                kernels->unlane(pixels, outs, row, out + o * sum->out_channel + part->first + done,
-                                sum->out_channel);
+                kernels->unlane(pixels, outs, row, s->after.add ? &s->after : NULL,
+                                out + o * sum->out_channel + part->first + done, sum->out_channel);
             }
         }
     }
@@ -255,6 +260,8 @@ static void sum_columns(const sums *s, const nacre_conv_sum *usual, int64_t grou
     const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
     for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
         outs = nacre_conv_next_outs(s, o, s->c.level->conv->outs);
+        nacre_conv_after room;
+        sum.after = nacre_conv_after_at(s, group, o, &room);
         s->c.level->conv->sum_columns(&sum, first, end, (int)outs, s->out_columns, x,
                                       w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES,
                                       bias ? bias + o : NULL, out + o * sum.out_channel);
@@ -292,9 +299,7 @@ static void sum_rows(const sums *s, int64_t item, segment *rows) {
                           .out_channel = s->out_rows * out_row,
                           .out_step = period(s, &c->column) * s->unit,
                           .row = rows->tap,
-                          .rows = rows->taps,
-                          .relu = s->relu,
-                          .after = s->after.out ? &s->after : NULL};
+                          .rows = rows->taps};
     band b = {.rows = rows->pixels,
               .x_row = pixel_step(s, &c->row) * x_row,
               .out_row = period(s, &c->row) * out_row};
@@ -320,45 +325,73 @@ static void sum_task(void *context, size_t index) {
     }
 }
 
-static const float *operand(const nacre_plan_op *step, int reg) {
-    return step->in[step->own + reg - 1].data;
+/* ---- what follows ---- */
+
+static const nacre_array *operand(const nacre_plan_op *step, int reg) {
+    return &step->in[step->own + reg - 1];
 }
 
-/* A sum, relu's gradient, or both. */
-static void take_after(nacre_conv_sums *s, const nacre_plan_op *step) {
-    s->after = (nacre_conv_after){.out = s->out};
-    for (int i = 0; i < step->program->codes; i++) {
-        const nacre_instruction *code = &step->program->code[i];
-        if (code->op == &nacre_op_relu_backward)
-            s->after.mask = operand(step, code->argument[0]);
-        else
-            s->after.add = operand(step, code->argument[0] ? code->argument[0] : code->argument[1]);
-    }
+/* The argument of a sum or product that is not what the epilogue made so far; `made`: its register. */
+static const nacre_array *other_operand(const nacre_plan_op *step, const nacre_instruction *code,
+                                        int made) {
+    return operand(step, code->argument[0] == made ? code->argument[1] : code->argument[0]);
 }
 
-/* A relu: of the result, or, where the result itself is wanted too, apart. */
+/* One number for each channel? */
+static bool is_numbers(const nacre_array *a) {
+    for (int i = 0; i < a->shape.ndim; i++)
+        if (i != 1 && a->strides[i] != 0 && a->shape.dims[i] != 1) return false;
+    return !a->laned;
+}
+
+/* The program's steps, which takes_epilogue lets through in the order of nacre_conv_after alone. */
 static void take_epilogue(nacre_conv_sums *s, const nacre_plan_op *step) {
-    if (s->backward && step->program) {
-        take_after(s, step);
-        return;
-    }
-    for (int k = 0; step->program && k < step->outputs; k++) {
-        if (step->program->result[k] == 0)
-            s->out = step->out[k].data;
+    const nacre_program *program = step->program;
+    if (!program) return;
+    s->after.out = s->out;
+    for (int i = 0; i < program->codes; i++) {
+        const nacre_instruction *code = &program->code[i];
+        const int made = i ? program->inputs + i - 1 : 0;
+        if (code->op == &nacre_op_relu) {
+            s->after.relu = true;
+            continue;
+        }
+        if (code->op == &nacre_op_relu_backward) {
+            s->after.mask = operand(step, code->argument[0])->data;
+            continue;
+        }
+        const nacre_array *other = other_operand(step, code, made);
+        if (code->op == &nacre_op_sub)
+            s->numbers[0] = other;
+        else if (code->op == &nacre_op_mul)
+            s->numbers[1] = other;
+        else if (!s->numbers[2] && is_numbers(other))
+            s->numbers[2] = other;
         else
-            s->relu_out = step->out[k].data;
+            s->after.add = other->data;
     }
-    if (step->outputs == 1 && s->relu_out) {
-        s->relu = true;
-        s->out = s->relu_out;
-    }
+    if (s->numbers[0] || s->numbers[1] || s->numbers[2])
+        s->norm_floats = 3 * s->c.groups * s->panels * NACRE_LANES;
 }
 
-void nacre_conv_finish(const nacre_conv_sums *s) {
-    if (!s->relu_out || s->relu) return;
-    int64_t items = s->unit == 1 ? s->c.samples : s->c.blocks * NACRE_LANES;
-    int64_t floats = items * s->c.groups * s->out_channels * s->out_rows * s->out_columns;
-    s->c.level->elementwise->tile[NACRE_TILE_RELU]((size_t)floats, s->relu_out, s->out, NULL, NULL);
+float *nacre_conv_take_norm(nacre_conv_sums *s, float *scratch) {
+    /* Exact without effect: x - 0, x * 1 and x + -0 are x, whatever its sign. */
+    static const float none[3] = {0.0f, 1.0f, -0.0f};
+    if (s->norm_floats == 0) return scratch;
+    s->after.norm = scratch;
+    s->after.norm_step = s->norm_floats / 3;
+    const int64_t padded = s->panels * NACRE_LANES;
+    for (int k = 0; k < 3; k++) {
+        float *to = scratch + k * s->after.norm_step;
+        const nacre_array *from = s->numbers[k];
+        for (int64_t i = 0; i < s->after.norm_step; i++) {
+            const int64_t o = i % padded, channel = i / padded * s->out_channels + o;
+            to[i] = from && o < s->out_channels
+                        ? ((const float *)from->data)[channel * from->strides[1]]
+                        : none[k];
+        }
+    }
+    return scratch + s->norm_floats;
 }
 
 /* A sample alone: as few vectors of sums as possible. */
@@ -441,11 +474,11 @@ static void run_sums(const nacre_plan_op *step, void *scratch) {
     sums s = nacre_conv_sums_of(step);
     if (nacre_shape_numel(&step->out[0].shape) == 0) return;
     bool fill;
-    float *rest = (float *)scratch + packed_floats(&s);
-    float *packed = nacre_conv_weights(step, NACRE_FORM_CONV, packed_floats(&s), scratch, &fill);
+    float *own = nacre_conv_take_norm(&s, scratch), *rest = own + packed_floats(&s);
+    float *packed = nacre_conv_weights(step, NACRE_FORM_CONV, packed_floats(&s), own, &fill);
     if (fill) {
         pack(&s, step->in[1].data, packed);
-        nacre_conv_filled(step, packed, scratch);
+        nacre_conv_filled(step, packed, own);
     }
     s.weight = packed;
     if (s.way == NACRE_CONV_COLUMNS) {
@@ -458,17 +491,27 @@ static void run_sums(const nacre_plan_op *step, void *scratch) {
     }
     int64_t items = s.unit == 1 ? s.c.samples : s.c.blocks;
     nacre_parallel((size_t)(items * s.parts), sum_task, &s);
-    nacre_conv_finish(&s);
+}
+
+/* All but the numbers of channels, which are gathered. */
+static bool inputs_are_plain(const sums *s, const nacre_plan_op *step) {
+    for (int i = 0; i < step->inputs; i++) {
+        const nacre_array *in = &step->in[i];
+        bool gathered = in == s->numbers[0] || in == s->numbers[1] || in == s->numbers[2];
+        if (in->dtype != NACRE_DTYPE_DEFAULT && !in->laned && !gathered && !nacre_cpu_is_plain(in))
+            return false;
+    }
+    return true;
 }
 
 bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     bool taken = nacre_conv_is_plain(step) || step->in[0].laned;
     if (!taken) return nacre_cpu_use_reference(step);
-    if (!nacre_cpu_inputs_are_plain(step)) return false;
-    step->keeps = step->constant & NACRE_READS_IN(1);
     sums s = nacre_conv_sums_of(step);
+    if (!inputs_are_plain(&s, step)) return false;
+    step->keeps = step->constant & NACRE_READS_IN(1);
     if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
-    size_t scratch = (size_t)packed_floats(&s) * sizeof(float);
+    size_t scratch = (size_t)(s.norm_floats + packed_floats(&s)) * sizeof(float);
     nacre_conv_padding padding = sides(&s);
     scratch += s.way == NACRE_CONV_COLUMNS
                    ? (size_t)nacre_conv_padded_floats(&s, &padding) * sizeof(float)
@@ -478,7 +521,5 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
 
 bool nacre_conv_is_plain(const nacre_plan_op *step) {
     if (step->op != &nacre_op_conv2d || step->in[0].dtype != NACRE_F32) return false;
-    sums s = nacre_conv_sums_of(step);
-    return s.c.samples <= NACRE_CONV_FEW && s.c.row.taps <= NACRE_CONV_MOST_TAPS &&
-           s.c.column.taps <= NACRE_CONV_MOST_TAPS;
+    return step->in[0].shape.dims[0] <= NACRE_CONV_FEW && nacre_conv_fits(&step->in[1].shape);
 }

@@ -38,13 +38,16 @@ typedef enum nacre_conv_way {
 /* A direction: outputs are y's and pixels x's, or the other way round. */
 typedef struct nacre_conv_sums {
     nacre_conv c;
-    bool backward, relu;
+    bool backward;
     nacre_conv_way way;
     int64_t unit; /* floats of a pixel: 16 in lanes, 1 of a sample alone */
     const float *in, *bias;
-    const float *weight;               /* as packed: [group][panel][in channel][tap][16 outs] */
-    float *out, *relu_out;             /* relu_out: NULL without that epilogue */
-    nacre_conv_after after;            /* of laned outputs */
+    const float *weight; /* as packed: [group][panel][in channel][tap][16 outs] */
+    float *out;
+    nacre_conv_after after; /* out NULL: nothing follows */
+    const nacre_array
+        *numbers[3];     /* mean, scale and shift of channels, where the epilogue has them */
+    int64_t norm_floats; /* of its norm; 0: it has none */
     int64_t in_channels, out_channels; /* of one group */
     int64_t in_rows, in_columns, out_rows, out_columns;
     int64_t panels, panel_floats;
@@ -56,8 +59,28 @@ typedef struct nacre_conv_sums {
 
 nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step);
 
-/* What is left of the epilogue when all outputs are there. */
-void nacre_conv_finish(const nacre_conv_sums *s);
+/* Lays out the norm of what follows in `scratch`, which has room for norm_floats; what is left of it. */
+float *nacre_conv_take_norm(nacre_conv_sums *s, float *scratch);
+
+/* What follows, for kernels that begin with channel o of a group, perhaps in `room`; NULL: nothing does. */
+static inline const nacre_conv_after *nacre_conv_after_at(const nacre_conv_sums *s, int64_t group,
+                                                          int64_t o, nacre_conv_after *room) {
+    if (!s->after.norm) return s->after.out ? &s->after : NULL;
+    *room = s->after;
+    room->norm += group * s->panels * NACRE_LANES + o;
+    return room;
+}
+
+/* Of what follows the part that comes before an array like the output is added, which lies in rows, with relu if none
+   is: for sums that turn from lanes to rows. */
+static inline const nacre_conv_after *nacre_conv_after_in_lanes(const nacre_conv_after *after,
+                                                                nacre_conv_after *room) {
+    if (!after || !after->add) return after;
+    *room = *after;
+    room->add = NULL;
+    room->relu = false;
+    return room;
+}
 
 /* So few samples are not worth lanes: convolutions and pools leave them where they are, with the same bits. */
 enum { NACRE_CONV_FEW = 4 };

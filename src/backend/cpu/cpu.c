@@ -116,6 +116,31 @@ static bool is_whole_sum(const nacre_epilogue_member *member) {
            (member->result == NACRE_READS_IN(0) || member->result == NACRE_READS_IN(1));
 }
 
+/* Place of an op in what may follow a convolution, each at most once and in this order; 0: none. whole: are all its
+   inputs like the result? */
+static int place_of(const nacre_op *op, bool whole) {
+    if (op == &nacre_op_sub) return 1;
+    if (op == &nacre_op_mul) return 2;
+    if (op == &nacre_op_add) return whole ? 4 : 3;
+    return op == &nacre_op_relu ? 5 : 0;
+}
+
+/* Batch norm with given statistics, or a part of it; the sum with an array like the result; a relu. */
+static bool conv_takes(const nacre_epilogue_member *member) {
+    const unsigned both = NACRE_READS_IN(0) | NACRE_READS_IN(1);
+    const unsigned other = both & ~member->result;
+    const bool relu = member->op == &nacre_op_relu, whole = member->whole == both;
+    const int place = place_of(member->op, whole);
+    if (!nacre_conv_fits(member->inputs[1]) || place == 0) return false;
+    if (member->position > 0 &&
+        (member->product || place_of(member->last, member->last_whole == both) >= place))
+        return false;
+    if (relu) return member->result == NACRE_READS_IN(0);
+    if (other == NACRE_READS_IN(0) && member->op == &nacre_op_sub) return false;
+    if (other != NACRE_READS_IN(0) && other != NACRE_READS_IN(1)) return false;
+    return place == 4 || member->channel & other;
+}
+
 static bool input_gradient_takes(const nacre_epilogue_member *member) {
     if (!nacre_conv_fits(member->inputs[1])) return false;
     if (member->op == &nacre_op_relu_backward)
@@ -130,13 +155,11 @@ static bool norm_takes(const nacre_epilogue_member *member) {
     return member->position == 0 && is_whole_sum(member);
 }
 
-/* Products take anything; a convolution a relu alone, and its input gradient the sum with an array like
-   it, relu's gradient, or both; a batch norm the sum with an array like its
+/* Products take anything; a convolution a norm by numbers of its channels, the sum with an array like it and a relu,
+   and its input gradient the sum with an array like it, relu's gradient, or both; a batch norm the sum with an array like its
    result, a relu, or both; the gradient of a pool that of the relu which made its input. */
 static bool takes_epilogue(const nacre_op *op, const nacre_epilogue_member *member) {
-    if (op == &nacre_op_conv2d)
-        return member->op == &nacre_op_relu && member->position == 0 &&
-               nacre_conv_fits(member->inputs[1]);
+    if (op == &nacre_op_conv2d) return conv_takes(member);
     if (op == &nacre_op_conv2d_backward_input) return input_gradient_takes(member);
     if (op == &nacre_op_batch_norm) return norm_takes(member);
     if (op == &nacre_op_max_pool2d_backward)
@@ -146,7 +169,7 @@ static bool takes_epilogue(const nacre_op *op, const nacre_epilogue_member *memb
 }
 
 static bool stores(const nacre_op *op, int results) {
-    return op != &nacre_op_conv2d_backward_input || results == 1;
+    return results == 1 || (op != &nacre_op_conv2d && op != &nacre_op_conv2d_backward_input);
 }
 
 static bool prepare(nacre_plan_op *step) {

@@ -247,22 +247,26 @@ typedef struct nacre_conv_tap {
     int64_t x, w;
 } nacre_conv_tap;
 
-/* What follows the sums of laned outputs: + add, then 0 where mask is not above 0. Both lie as the output does, which
-   may be either of them; NULL: left out. */
+/* What follows the sums and their bias, as separate element-wise ops would do it, in this order: - mean, * scale and
+   + shift of the channel, + add, relu, 0 where mask is not above 0. */
 typedef struct nacre_conv_after {
     const float *out; /* the output's first element */
-    const float *add, *mask;
+    const float *add,
+        *mask; /* lie as the output does, which may be either of them; NULL: left out */
+    const float
+        *norm; /* [mean, scale, shift][channel], from the call's first one on; NULL: left out */
+    int64_t norm_step; /* from mean to scale to shift */
+    bool relu;
 } nacre_conv_after;
 
 /* out[o] = sum over channels c, then taps r of `row`, then taps t of `column`, of
    w[c * w_channel + r.w + t.w + o] x[c * x_channel + r.x + t.x], for pixels x_step and out_step apart; then
-   the bias, then relu. */
+   the bias, then what `after` says, if not NULL. */
 typedef struct nacre_conv_sum {
     int64_t channels, x_channel, w_channel, x_step, out_channel, out_step;
     const nacre_conv_tap *row, *column;
     int rows, columns;
-    bool relu;
-    const nacre_conv_after *after; /* of sum alone; NULL: nothing */
+    const nacre_conv_after *after;
 } nacre_conv_sum;
 
 /* Accumulator o of tap t lies at acc[slot[t] + 16 o]; each lane += the sum over images, rows and pixels of
@@ -281,8 +285,8 @@ typedef struct nacre_conv_kernels {
     int outs_beside[NACRE_CONV_TAPS]; /* of one of products with i + 1 taps */
     void (*sum)(const nacre_conv_sum *s, int outs, int64_t pixels, const float *x, const float *w,
                 const float *bias, float *out);
-    /* The same, with the same bits, for a sample alone and 16 outputs: out[pixel][16], bias of 16; x_channel, x_step
-       and taps' x count single floats. */
+    /* The same, with the same bits, for a sample alone and 16 outputs: out[pixel][16], bias and norm of 16; x_channel,
+       x_step and taps' x count single floats. Without `add` and `mask`. */
     void (*sum_channels)(const nacre_conv_sum *s, int64_t pixels, const float *x, const float *w,
                          const float *bias, float *out);
     /* The same for a sample alone and few outputs, a row at a time, stride 1: x is padded with zeros, and column tap
@@ -298,8 +302,10 @@ typedef struct nacre_conv_kernels {
     void (*join_lanes)(int64_t count, int samples, const float *acc, float *out);
     /* acc[lane] += sum over the pixels */
     void (*sum_pixels)(int64_t pixels, const float *x, float *acc);
-    /* out[lane * out_sample + pixel] = x[pixel][lane], for the first `samples` */
-    void (*unlane)(int64_t pixels, int samples, const float *x, float *out, int64_t out_sample);
+    /* out[lane * out_sample + pixel] = x[pixel][lane], for the first `samples`; after: NULL, or with `add` and relu
+       alone */
+    void (*unlane)(int64_t pixels, int samples, const float *x, const nacre_conv_after *after,
+                   float *out, int64_t out_sample);
 } nacre_conv_kernels;
 
 /* Winograd's transforms for 3 x 3 windows, 2 x 2 outputs at a time; `step`: from one of the 16 products to the
@@ -308,17 +314,18 @@ typedef struct nacre_winograd_kernels {
     /* x: 4 x 4 pixels, rows x_row apart; those of rows and columns whose bit is 0 count as 0 */
     void (*input)(unsigned rows, unsigned columns, const float *x, int64_t x_row, float *out,
                   int64_t step);
-    /* y: the first `rows` x `columns` of 2 x 2 pixels, bias added, then relu, then what `after` says, if not NULL */
-    void (*output)(const float *m, int64_t step, const float *bias, bool relu,
-                   const nacre_conv_after *after, int rows, int columns, float *y, int64_t y_row);
+    /* y: the first `rows` x `columns` of 2 x 2 pixels, bias added, then what `after` says, if not NULL */
+    void (*output)(const float *m, int64_t step, const float *bias, const nacre_conv_after *after,
+                   int rows, int columns, float *y, int64_t y_row);
     /* dy: the first `rows` x `columns` of 2 x 2 output gradients, 0 beyond, to their 16 factors of the weights'
        gradient */
     void (*gradient)(int rows, int columns, const float *dy, int64_t dy_row, float *out,
                      int64_t step);
     /* `count` <= 16 neighbouring tiles of a plain row, 2 pixels apart, as lanes: out[pixel of 4 x 4][16] */
     void (*gather)(int64_t count, const float *x, int64_t x_row, float *out);
-    /* The way back: the first `columns` <= 32 pixels of the row of which y[2][16] are the even and the odd ones. */
-    void (*scatter)(int64_t columns, const float *y, float *out);
+    /* The way back: the first `columns` <= 32 pixels of the row of which y[2][16] are the even and the odd ones.
+       after: NULL, or with `add` and relu alone. */
+    void (*scatter)(int64_t columns, const float *y, const nacre_conv_after *after, float *out);
     /* packed [channels][9][16] -> out[product * step + channel * 16]; flipped: taps in reverse order */
     void (*weights)(int64_t channels, bool flipped, const float *packed, float *out, int64_t step);
 } nacre_winograd_kernels;

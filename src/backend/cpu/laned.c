@@ -12,18 +12,29 @@ static bool fits_conv(const nacre_plan_op *step) {
     return nacre_conv_fits(weight);
 }
 
+/* Of an epilogue: those that have the output's shape, other than a channel's numbers. */
+static unsigned whole_operands(const nacre_plan_op *step) {
+    unsigned bits = 0;
+    for (int i = step->own; step->program && i < NACRE_PROGRAM_INPUTS; i++)
+        if (step->in[i].dtype != NACRE_DTYPE_DEFAULT &&
+            nacre_shape_equal(&step->in[i].shape, &step->out[0].shape))
+            bits |= NACRE_READS_IN(i);
+    return bits;
+}
+
 unsigned nacre_cpu_laned(const nacre_plan_op *step) {
     const unsigned in_0 = NACRE_READS_IN(0), in_1 = NACRE_READS_IN(1), out_0 = NACRE_READS_OUT(0);
     const unsigned of_relu =
         NACRE_READS_IN(2); /* input 0 once more, where relu's gradient is taken along */
     const unsigned added = NACRE_READS_IN(3); /* by the epilogue */
     const unsigned by_epilogue = NACRE_READS_IN(2) | NACRE_READS_IN(3);
+    const unsigned residual = whole_operands(step);
     const struct {
         const nacre_op *op;
         bool conv;
         unsigned operands;
     } table[] = {
-        {&nacre_op_conv2d, true, in_0 | out_0},
+        {&nacre_op_conv2d, true, in_0 | residual | out_0},
         {&nacre_op_conv2d_backward_input, true, in_0 | by_epilogue | out_0},
         {&nacre_op_conv2d_backward_weight, true, in_0 | in_1},
         {&nacre_op_max_pool2d, false, in_0 | out_0},
@@ -66,7 +77,8 @@ static void copy_out_task(void *context, size_t index) {
     int64_t pixels = nacre_smaller(TASK_PIXELS, j->pixels - first);
     int64_t samples = nacre_smaller(NACRE_LANES, j->samples - block * NACRE_LANES);
     j->level->conv->unlane(pixels, (int)samples, j->in + (block * j->pixels + first) * NACRE_LANES,
-                           j->out + block * NACRE_LANES * j->sample_step + first, j->sample_step);
+                           NULL, j->out + block * NACRE_LANES * j->sample_step + first,
+                           j->sample_step);
 }
 
 static void run_copy(const nacre_plan_op *step, void *scratch) {

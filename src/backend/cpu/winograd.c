@@ -119,23 +119,26 @@ static void transform_tiles(const winograd_job *j, int64_t block, int64_t first,
 
 /* The 2 x 2 pixels of a tile of a plane, from its products. */
 static void write_tile(const winograd_job *j, const float *products, int64_t step,
-                       const float *bias, int64_t tile, float *plane) {
+                       const float *bias, const nacre_conv_after *after, int64_t tile,
+                       float *plane) {
     const nacre_conv_sums *s = &j->s;
     int64_t row = tile / j->tile_columns * OUT_SIDE, column = tile % j->tile_columns * OUT_SIDE;
     int64_t y_row = s->out_columns * NACRE_LANES;
-    s->c.level->winograd->output(products, step, bias, s->relu, s->after.out ? &s->after : NULL,
+    s->c.level->winograd->output(products, step, bias, after,
                                  (int)nacre_smaller(OUT_SIDE, s->out_rows - row),
                                  (int)nacre_smaller(OUT_SIDE, s->out_columns - column),
                                  plane + row * y_row + column * NACRE_LANES, y_row);
 }
 
 static void write_group(const winograd_job *j, const float *products, int64_t step,
-                        const float *bias, int64_t group, float *plane) {
+                        const float *bias, const nacre_conv_after *after, int64_t group,
+                        float *plane) {
     const nacre_conv_sums *s = &j->s;
     const nacre_winograd_kernels *kernels = s->c.level->winograd;
     float y[OUT_SIDE][OUT_SIDE * NACRE_LANES], line[OUT_SIDE * NACRE_LANES];
-    kernels->output(products, step, bias, s->relu, NULL, OUT_SIDE, OUT_SIDE, y[0],
-                    OUT_SIDE * NACRE_LANES);
+    nacre_conv_after lanes;
+    kernels->output(products, step, bias, nacre_conv_after_in_lanes(after, &lanes), OUT_SIDE,
+                    OUT_SIDE, y[0], OUT_SIDE * NACRE_LANES);
     tile_run run;
     for (int64_t lane = 0; next_run(j, group, lane, &run); lane += run.count) {
         int64_t row = run.row * OUT_SIDE, column = run.column * OUT_SIDE;
@@ -144,7 +147,8 @@ static void write_group(const winograd_job *j, const float *products, int64_t st
             for (int half = 0; half < OUT_SIDE; half++)
                 memcpy(line + half * NACRE_LANES, y[i] + half * NACRE_LANES + lane,
                        (size_t)run.count * sizeof *line);
-            kernels->scatter(columns, line, plane + (row + i) * s->out_columns + column);
+            kernels->scatter(columns, line, s->after.add ? &s->after : NULL,
+                             plane + (row + i) * s->out_columns + column);
         }
     }
 }
@@ -173,10 +177,12 @@ static void finish_outs(const winograd_job *j, const float *pixels, int64_t bloc
                               weights + p * product_floats(j), NULL, products + p * step);
     for (int k = 0; k < outs; k++) {
         const float *bias = s->bias ? s->bias + o + k : NULL;
+        nacre_conv_after room;
+        const nacre_conv_after *after = nacre_conv_after_at(s, 0, o + k, &room);
         int64_t plane = (block * s->out_channels + o + k) * s->out_rows * s->out_columns * s->unit;
         for (int64_t t = 0; t < tiles; t++)
             (s->unit == 1 ? write_group : write_tile)(j, products + (k * tiles + t) * NACRE_LANES,
-                                                      step, bias, first + t, s->out + plane);
+                                                      step, bias, after, first + t, s->out + plane);
     }
 }
 
@@ -236,7 +242,7 @@ static void run_winograd(const nacre_plan_op *step, void *scratch) {
     winograd_job j = job_of(&s);
     if (nacre_shape_numel(&step->out[0].shape) == 0) return;
     j.weight = step->in[1].data;
-    j.packed = scratch;
+    j.packed = nacre_conv_take_norm(&j.s, scratch);
     float *own = j.packed + packed_floats(&j);
     j.pixels = own + weights_floats(&j);
     j.padded = j.pixels + pixels_floats(&j);
@@ -248,12 +254,11 @@ static void run_winograd(const nacre_plan_op *step, void *scratch) {
     }
     if (s.unit == 1) nacre_conv_pad(&s, &j.padding, j.padded);
     nacre_parallel((size_t)j.slots, slot_task, &j);
-    nacre_conv_finish(&s);
 }
 
 bool nacre_winograd_prepare(nacre_plan_op *step, const nacre_conv_sums *s) {
     winograd_job j = job_of(s);
-    int64_t floats = packed_floats(&j) + weights_floats(&j) + pixels_floats(&j);
+    int64_t floats = s->norm_floats + packed_floats(&j) + weights_floats(&j) + pixels_floats(&j);
     if (s->unit == 1) floats += nacre_conv_padded_floats(s, &j.padding);
     return nacre_cpu_use(step, run_winograd, (size_t)floats * sizeof(float),
                          s->unit == 1 ? "Winograd" : "Winograd in lanes");

@@ -35,6 +35,24 @@ INLINE void add_tap(const int outs, const int pixels, const float *x, int64_t x_
     }
 }
 
+/* What follows the sums of a tile. */
+INLINE void follow(const int outs, const int pixels, const nacre_conv_after *a, const float *out,
+                   int64_t out_channel, int64_t out_step, vec sum[MOST_OUTS][MOST_PIXELS]) {
+    if (a->norm)
+        EACH (o, outs) after_norm(pixels, a, o, sum[o]);
+    if (a->add)
+        EACH (o, outs)
+            EACH (j, pixels)
+                sum[o][j] = after_add(a, out + o * out_channel + j * out_step, LANES, sum[o][j]);
+    if (a->relu)
+        EACH (o, outs)
+            EACH (j, pixels) sum[o][j] = after_relu(sum[o][j]);
+    if (a->mask)
+        EACH (o, outs)
+            EACH (j, pixels)
+                sum[o][j] = after_mask(a, out + o * out_channel + j * out_step, sum[o][j]);
+}
+
 /* `outs` channels of `pixels` neighbours. Only ever called with constants for both. A single tap has a loop of its
    own: the others' would cost as much as its products. */
 INLINE void tile(const int outs, const int pixels, const nacre_conv_sum *s, const float *x,
@@ -59,20 +77,16 @@ INLINE void tile(const int outs, const int pixels, const nacre_conv_sum *s, cons
             }
         }
     }
-    /* The compiler cannot know that no store changes *s. */
-    const bool relu = s->relu;
-    const nacre_conv_after *after = s->after;
-    const int64_t out_channel = s->out_channel, out_step = s->out_step;
-    EACH (o, outs) {
-        const vec b = bias ? vec_set(bias[o]) : vec_zero();
-        EACH (j, pixels) {
-            vec y = bias ? vec_add(sum[o][j], b) : sum[o][j];
-            if (relu) y = vec_max(vec_zero(), y);
-            float *to = out + o * out_channel + j * out_step;
-            if (after) y = after_sums(after, to, y);
-            vec_store(to, y);
+    if (bias)
+        EACH (o, outs) {
+            const vec b = vec_set(bias[o]);
+            EACH (j, pixels) sum[o][j] = vec_add(sum[o][j], b);
         }
-    }
+    if (s->after) follow(outs, pixels, s->after, out, s->out_channel, s->out_step, sum);
+    /* Copies: the compiler cannot know that no store changes *s. */
+    const int64_t out_channel = s->out_channel, out_step = s->out_step;
+    EACH (o, outs)
+        EACH (j, pixels) vec_store(out + o * out_channel + j * out_step, sum[o][j]);
 }
 
 /* Columns of a tile that has this many output channels. */
@@ -144,30 +158,39 @@ static void sum(const nacre_conv_sum *s, int outs, int64_t pixels, const float *
 #define ALONE 12
 #endif
 
-INLINE void alone(const int pixels, const nacre_conv_sum *s, const float *x, const float *w,
-                  const float *bias, float *out) {
+/* lane: the first of the 16 channels that the vectors hold */
+INLINE void alone(const int pixels, const nacre_conv_sum *s, int lane, const float *x,
+                  const float *w, const float *bias, float *out) {
     vec sum[ALONE];
     EACH (j, pixels) sum[j] = vec_zero();
     for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel) {
         for (int r = 0; r < s->rows; r++) {
             for (int t = 0; t < s->columns; t++) {
                 const float *from = x + s->row[r].x + s->column[t].x;
-                const vec by = vec_load(w + s->row[r].w + s->column[t].w);
+                const vec by = vec_load(w + s->row[r].w + s->column[t].w + lane);
                 EACH (j, pixels) sum[j] = vec_fma(by, vec_set(from[j * s->x_step]), sum[j]);
             }
         }
     }
-    const vec b = bias ? vec_load(bias) : vec_zero();
-    EACH (j, pixels) {
-        vec y = bias ? vec_add(sum[j], b) : sum[j];
-        if (s->relu) y = vec_max(vec_zero(), y);
-        vec_store(out + j * NACRE_LANES, y);
+    if (bias) {
+        const vec b = vec_load(bias + lane);
+        EACH (j, pixels) sum[j] = vec_add(sum[j], b);
     }
+    const nacre_conv_after *after = s->after;
+    if (after && after->norm) {
+        const float *norm = after->norm + lane;
+        const vec mean = vec_load(norm), scale = vec_load(norm + after->norm_step);
+        const vec shift = vec_load(norm + 2 * after->norm_step);
+        EACH (j, pixels) sum[j] = after_numbers(mean, scale, shift, sum[j]);
+    }
+    if (after && after->relu)
+        EACH (j, pixels) sum[j] = after_relu(sum[j]);
+    EACH (j, pixels) vec_store(out + j * NACRE_LANES + lane, sum[j]);
 }
 
 #define ALONE_CASE(pixels)                                                                         \
     case pixels:                                                                                   \
-        alone(pixels, s, x, w, bias, out);                                                         \
+        alone(pixels, s, lane, x, w, bias, out);                                                   \
         break;
 #define ALONE_CASES(a, b, c, d, e, f)                                                              \
     ALONE_CASE(a)                                                                                  \
@@ -177,8 +200,8 @@ INLINE void alone(const int pixels, const nacre_conv_sum *s, const float *x, con
     ALONE_CASE(e)                                                                                  \
     ALONE_CASE(f)
 
-static void alone_of(int64_t pixels, const nacre_conv_sum *s, const float *x, const float *w,
-                     const float *bias, float *out) {
+static void alone_of(int64_t pixels, const nacre_conv_sum *s, int lane, const float *x,
+                     const float *w, const float *bias, float *out) {
     switch (pixels) {
         ALONE_CASES(1, 2, 3, 4, 5, 6)
         ALONE_CASES(7, 8, 9, 10, 11, 12)
@@ -198,8 +221,8 @@ static void sum_channels(const nacre_conv_sum *s, int64_t pixels, const float *x
     for (int64_t part = 0; part < parts; part++) {
         const int64_t first = pixels * part / parts, end = pixels * (part + 1) / parts;
         for (int lane = 0; lane < NACRE_LANES; lane += LANES)
-            alone_of(end - first, s, x + first * s->x_step, w + lane, bias ? bias + lane : NULL,
-                     out + first * NACRE_LANES + lane);
+            alone_of(end - first, s, lane, x + first * s->x_step, w, bias,
+                     out + first * NACRE_LANES);
     }
 }
 
@@ -240,15 +263,30 @@ INLINE void columns_tile(const int outs, const int vecs, const nacre_conv_sum *s
             }
         }
     }
-    EACH (o, outs) {
-        const vec b = bias ? vec_set(bias[o]) : vec_zero();
-        EACH (v, vecs) {
-            vec y = bias ? vec_add(sum[o][v], b) : sum[o][v];
-            if (s->relu) y = vec_max(vec_zero(), y);
-            const int64_t left = columns - at - v * LANES;
-            if (left > 0) vec_store_n(out + o * s->out_channel + at + v * LANES, (size_t)left, y);
+    if (bias)
+        EACH (o, outs) {
+            const vec b = vec_set(bias[o]);
+            EACH (v, vecs) sum[o][v] = vec_add(sum[o][v], b);
         }
-    }
+    const nacre_conv_after *after = s->after;
+    const int64_t out_channel = s->out_channel, left = columns - at;
+    out += at;
+    if (after && after->norm)
+        EACH (o, outs) after_norm(vecs, after, o, sum[o]);
+    if (after && after->add)
+        EACH (o, outs)
+            EACH (v, vecs)
+                if (left > v * LANES)
+                    sum[o][v] = after_add(after, out + o * out_channel + v * LANES,
+                                          (size_t)(left - v * LANES), sum[o][v]);
+    if (after && after->relu)
+        EACH (o, outs)
+            EACH (v, vecs) sum[o][v] = after_relu(sum[o][v]);
+    EACH (o, outs)
+        EACH (v, vecs)
+            if (left > v * LANES)
+                vec_store_n(out + o * out_channel + v * LANES, (size_t)(left - v * LANES),
+                            sum[o][v]);
 }
 
 #define COLUMNS_CASE(outs)                                                                         \
@@ -417,7 +455,8 @@ static void sum_pixels(int64_t pixels, const float *x, float *acc) {
 
 /* ---- in and out of lanes ---- */
 
-static void unlane(int64_t pixels, int samples, const float *x, float *out, int64_t out_sample) {
+static void unlane(int64_t pixels, int samples, const float *x, const nacre_conv_after *after,
+                   float *out, int64_t out_sample) {
     for (int64_t p = 0; p < pixels; p += LANES) {
         float padded[LANES * NACRE_LANES];
         const float *from = x + p * NACRE_LANES;
@@ -431,8 +470,10 @@ static void unlane(int64_t pixels, int samples, const float *x, float *out, int6
             vec r[LANES];
             load_columns(r, from + k * LANES, NACRE_LANES);
             EACH (i, LANES)
-                if (k * LANES + i < samples)
-                    vec_store_n(out + (k * LANES + i) * out_sample + p, left, r[i]);
+                if (k * LANES + i < samples) {
+                    float *to = out + (k * LANES + i) * out_sample + p;
+                    vec_store_n(to, left, after ? after_row(after, to, left, r[i]) : r[i]);
+                }
         }
     }
 }

@@ -50,8 +50,8 @@ INLINE void turn_output(const vec m[SIDE], vec y[2]) {
     y[1] = vec_sub(vec_sub(m[1], m[2]), m[3]);
 }
 
-static void output(const float *m, int64_t step, const float *bias, bool relu,
-                   const nacre_conv_after *after, int rows, int columns, float *y, int64_t y_row) {
+static void output(const float *m, int64_t step, const float *bias, const nacre_conv_after *after,
+                   int rows, int columns, float *y, int64_t y_row) {
     for (int at = 0; at < NACRE_LANES; at += LANES) {
         vec half[SIDE][2], out[2][2];
         EACH (r, SIDE) {
@@ -63,17 +63,19 @@ static void output(const float *m, int64_t step, const float *bias, bool relu,
             vec line[SIDE], pair[2];
             EACH (r, SIDE) line[r] = half[r][c];
             turn_output(line, pair);
-            EACH (r, 2) {
-                out[r][c] = bias ? vec_add(pair[r], vec_set(*bias)) : pair[r];
-                if (relu) out[r][c] = vec_max(vec_zero(), out[r][c]);
-            }
+            EACH (r, 2) out[r][c] = bias ? vec_add(pair[r], vec_set(*bias)) : pair[r];
         }
-        EACH (r, 2)
+        EACH (r, 2) {
+            if (after && after->norm) after_norm(2, after, 0, out[r]);
             EACH (c, 2)
                 if (r < rows && c < columns) {
                     float *to = y + r * y_row + c * NACRE_LANES + at;
-                    vec_store(to, after ? after_sums(after, to, out[r][c]) : out[r][c]);
+                    if (after && after->add) out[r][c] = after_add(after, to, LANES, out[r][c]);
+                    if (after && after->relu) out[r][c] = after_relu(out[r][c]);
+                    if (after && after->mask) out[r][c] = after_mask(after, to, out[r][c]);
+                    vec_store(to, out[r][c]);
                 }
+        }
     }
 }
 
@@ -149,13 +151,18 @@ static void gather(int64_t count, const float *x, int64_t x_row, float *out) {
     }
 }
 
-static void scatter(int64_t columns, const float *y, float *out) {
+static void scatter(int64_t columns, const float *y, const nacre_conv_after *after, float *out) {
     for (int64_t at = 0; 2 * at < columns; at += LANES) {
         const size_t n = (size_t)(columns - 2 * at);
         vec pixels[2];
         vec_zip(vec_load(y + at), vec_load(y + NACRE_LANES + at), &pixels[0], &pixels[1]);
-        vec_store_n(out + 2 * at, n, pixels[0]);
-        if (n > LANES) vec_store_n(out + 2 * at + LANES, n - LANES, pixels[1]);
+        EACH (half, 2) {
+            const size_t before = (size_t)(half * LANES);
+            if (n <= before) continue;
+            float *to = out + 2 * at + half * LANES;
+            if (after) pixels[half] = after_row(after, to, n - before, pixels[half]);
+            vec_store_n(to, n - before, pixels[half]);
+        }
     }
 }
 
