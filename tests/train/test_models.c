@@ -210,6 +210,34 @@ static void a_step_has_the_same_bits_however_it_runs(void **state) {
     }
 }
 
+/* Inference, whose plans fuse other things than a step's: with batch norm's numbers given, for one. */
+static void outputs_have_the_same_bits_however_they_are_computed(void **state) {
+    (void)state;
+    enum { SAMPLES = 7, MOST_LOGITS = 1 << 16 };
+    static float one[MOST_LOGITS], other[MOST_LOGITS];
+    for (int i = 0; i < SUBJECTS; i++) {
+        nacre_scope scope = nacre_scope_begin();
+        nacre_model *model = make_model(&subjects[i]);
+        nacre_batch batch = make_batch(&subjects[i], SAMPLES);
+        train_step(model, &batch);
+        size_t logits = (size_t)(SAMPLES * subjects[i].positions * subjects[i].classes);
+        assert_true(logits <= MOST_LOGITS);
+        for (int way = 0; way < 4; way++) {
+            nacre_set_fusion(way != 1);
+            nacre_set_eager(way == 2);
+            assert_int_equal(nacre_set_threads(way == 3 ? 3 : 1), NACRE_OK);
+            nacre_tensor *y = nacre_predict(model, batch.inputs);
+            assert_int_equal(nacre_copy_to(y, way ? other : one, logits * sizeof *one), NACRE_OK);
+            if (way) assert_memory_equal(one, other, logits * sizeof *one);
+        }
+        nacre_set_fusion(true);
+        nacre_set_eager(false);
+        assert_int_equal(nacre_set_threads(0), NACRE_OK);
+        nacre_model_free(model);
+        nacre_scope_end(scope);
+    }
+}
+
 /* One sample's logits do not depend on its company in the batch. */
 static void a_sample_alone_gives_the_same_bits(void **state) {
     (void)state;
@@ -347,6 +375,7 @@ int main(void) {
         cmocka_unit_test(sizes_are_those_of_the_papers),
         cmocka_unit_test(they_learn),
         cmocka_unit_test(a_step_has_the_same_bits_however_it_runs),
+        cmocka_unit_test(outputs_have_the_same_bits_however_they_are_computed),
         cmocka_unit_test(a_sample_alone_gives_the_same_bits),
         cmocka_unit_test(replayed_steps_allocate_nothing),
         cmocka_unit_test(a_step_that_fails_changes_nothing),
