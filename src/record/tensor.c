@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <nacre/grad.h>
 #include <stdio.h>
 #include <string.h>
 

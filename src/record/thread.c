@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "record/record.h"
 
+#include <nacre/grad.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
