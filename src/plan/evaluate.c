@@ -346,6 +346,15 @@ static nacre_status evaluate(nacre_planner *planner, nacre_thread *thread,
     return status;
 }
 
+/* What was asked for must be this thread's, or there already. */
+static nacre_status check_asked(nacre_tensor *const *tensors, size_t count) {
+    nacre_status status = NACRE_OK;
+    for (size_t i = 0; status == NACRE_OK && i < count; i++) {
+        status = tensors[i]->value ? nacre_value_check_thread(tensors[i]->value) : NACRE_OK;
+    }
+    return status;
+}
+
 nacre_status nacre_evaluate_now(nacre_tensor *const *tensors, size_t count) {
     nacre_thread *thread = nacre_this_thread();
     nacre_planner *planner = thread ? nacre_planner_get(thread) : NULL;
@@ -355,8 +364,13 @@ nacre_status nacre_evaluate_now(nacre_tensor *const *tensors, size_t count) {
     if (thread->evaluating) {
         return nacre_fail(NACRE_INVALID_STATE, "eval: called from within an evaluation");
     }
+    nacre_status status = check_asked(tensors, count);
+    if (status != NACRE_OK) { /* nothing of this thread's is concerned */
+        planner->explain_to = NULL;
+        return status;
+    }
     thread->evaluating = true;
-    nacre_status status = evaluate(planner, thread, tensors, count);
+    status = evaluate(planner, thread, tensors, count);
     nacre_work_finish(&planner->work);
     release_storages(planner);
     thread->evaluating = false;

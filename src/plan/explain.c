@@ -125,6 +125,9 @@ nacre_explanation *nacre_explain(nacre_tensor *t) {
         nacre_fail(NACRE_INVALID_STATE, "explain: called from within an evaluation");
         return NULL;
     }
+    if (nacre_value_check_thread(t->value) != NACRE_OK) {
+        return NULL;
+    }
     thread->evaluating = true;
     nacre_work *work = &planner->work;
     nacre_explanation *explanation = NULL;

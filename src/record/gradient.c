@@ -397,7 +397,7 @@ static nacre_status check_output(const nacre_tensor *y, const char *what, const 
         return nacre_fail_at(NACRE_INVALID_STATE, file, line,
                              "%s: the tensor does not depend on any that wants a gradient", what);
     }
-    return NACRE_OK;
+    return nacre_value_check_thread(y->value);
 }
 
 /* ---- public forms ---- */

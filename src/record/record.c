@@ -10,8 +10,9 @@
 
 static int output_count(const nacre_op *op) { return op->outputs ? op->outputs : 1; }
 
-/* The first error among the inputs; NULL: none. An absent input that is not optional is one too. */
-static nacre_tensor *first_error(const nacre_recording *recording) {
+/* The first error among the inputs; NULL: none. An absent input that is not optional is one too, and so is what
+   another thread has not computed yet. */
+static nacre_tensor *first_error(const nacre_recording *recording, const nacre_thread *thread) {
     int required = recording->op->arity - recording->op->optional;
     for (int i = 0; i < recording->inputs; i++) {
         nacre_tensor *in = recording->in[i];
@@ -26,6 +27,10 @@ static nacre_tensor *first_error(const nacre_recording *recording) {
         }
         if (in->error) {
             return in;
+        }
+        if (nacre_value_foreign(in->value, thread)) {
+            nacre_value_check_thread(in->value);
+            return nacre_error_tensor();
         }
     }
     return NULL;
@@ -84,6 +89,7 @@ static nacre_record *make_record(nacre_thread *thread, const nacre_recording *re
     record->inputs = recording->inputs;
     record->file = recording->file;
     record->line = recording->line;
+    record->thread = thread->number;
     memcpy(record->attrs, attrs, sizeof record->attrs);
     bool needs_grad = false;
     for (int i = 0; i < recording->inputs; i++) {
@@ -146,7 +152,8 @@ static void evaluate_early(nacre_thread *thread, int count, nacre_tensor **out) 
 
 void nacre_record_many(const nacre_recording *recording, nacre_tensor **out) {
     int count = output_count(recording->op);
-    nacre_tensor *error = first_error(recording);
+    nacre_thread *thread = nacre_this_thread();
+    nacre_tensor *error = thread ? first_error(recording, thread) : nacre_error_tensor();
     if (error) {
         fill_error(error, count, out);
         return;
@@ -154,9 +161,8 @@ void nacre_record_many(const nacre_recording *recording, nacre_tensor **out) {
     nacre_inference inference;
     nacre_word attrs[NACRE_MAX_ATTRS];
     memcpy(attrs, recording->attrs, sizeof attrs);
-    nacre_thread *thread = nacre_this_thread();
     nacre_record *record = NULL;
-    if (thread && infer(recording, &inference, attrs)) {
+    if (infer(recording, &inference, attrs)) {
         record = make_record(thread, recording, &inference, attrs);
     }
     if (!record) {

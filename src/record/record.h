@@ -43,6 +43,7 @@ typedef struct nacre_record {
     nacre_word attrs[NACRE_MAX_ATTRS];
     const char *file;
     int line;
+    uint32_t thread;                   /* whose number recorded it; 0: a leaf */
     nacre_value *in[NACRE_MAX_INPUTS]; /* NULL: absent */
     nacre_value out[];
 } nacre_record;
@@ -77,6 +78,7 @@ struct nacre_tensor {
 #define NACRE_MAX_SCOPES 256
 
 typedef struct nacre_thread {
+    uint32_t number;       /* from 1, in order of first use */
     nacre_tensor **scoped; /* tensors owned by scopes, innermost last */
     size_t scoped_count, scoped_capacity;
     size_t marks[NACRE_MAX_SCOPES]; /* scoped_count at each scope's begin */
@@ -156,6 +158,13 @@ void nacre_value_add_handle(nacre_value *value);
 void nacre_value_drop_handle(nacre_value *value);
 /* NACRE_STALE (set, naming who wants it) when the storage has moved on; the value must be computed. */
 nacre_status nacre_value_check(const nacre_value *value, const nacre_record *reader);
+/* What is not computed belongs to the thread that recorded it: nobody else may count, compute or read it. Looks at
+   nothing that its thread changes but for the evaluation that would make it anybody's. */
+static inline bool nacre_value_foreign(const nacre_value *value, const nacre_thread *thread) {
+    return !value->storage && value->record->thread != thread->number;
+}
+/* NACRE_INVALID_STATE (set, saying where it was recorded) when the value is another thread's. */
+nacre_status nacre_value_check_thread(const nacre_value *value);
 /* Computed now: takes a reference to storage, at its present version. */
 void nacre_value_bind(nacre_value *value, nacre_storage *storage);
 /* The same with the caller's reference. */

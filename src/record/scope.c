@@ -180,7 +180,7 @@ nacre_tensor *nacre_keep(nacre_tensor *t) {
         return t;
     }
     move_out(thread, t);
-    if (t->value && !t->value->storage) {
+    if (t->value && !t->value->storage && !nacre_value_foreign(t->value, thread)) {
         if (!t->value->record->owner) { /* ran before, and was not stored then */
             nacre_pending_insert(thread, t->value->record);
         }

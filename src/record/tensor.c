@@ -222,6 +222,11 @@ static nacre_value *fresh_value(nacre_thread *thread, const nacre_tensor *t, nac
 }
 
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line) {
+    nacre_status status = t->value ? nacre_value_check_thread(t->value) : NACRE_OK;
+    status = status ? status : nacre_value_check_thread(v->value);
+    if (status != NACRE_OK) {
+        return status;
+    }
     nacre_thread *thread = nacre_this_thread();
     nacre_scope frame = nacre_frame_begin();
     nacre_value *value = fresh_value(thread, t, v, file, line);
@@ -325,6 +330,9 @@ nacre_status nacre_copy_from(nacre_tensor *t, const void *data, size_t bytes) {
     nacre_status status = check_handle(t, "copy_from");
     if (status == NACRE_OK) {
         status = check_bytes(t, bytes, "copy_from");
+    }
+    if (status == NACRE_OK) {
+        status = nacre_value_check_thread(t->value);
     }
     if (status != NACRE_OK) {
         return status;

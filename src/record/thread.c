@@ -5,12 +5,14 @@
 
 #include <nacre/grad.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 _Thread_local nacre_thread *nacre_thread_current;
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic uint32_t threads_made;
 
 static void thread_free(void *state) {
     nacre_thread *thread = state;
@@ -51,6 +53,7 @@ nacre_thread *nacre_thread_new(void) {
     }
     thread->eager = thread->nan_watch = environment_flag("NACRE_EAGER", false);
     thread->unfused = !environment_flag("NACRE_FUSE", true);
+    thread->number = atomic_fetch_add_explicit(&threads_made, 1, memory_order_relaxed) + 1;
     thread->scopes = 1; /* the outermost scope is always open */
     thread->seed = 1;
     if (pthread_setspecific(key, thread) != 0) {
