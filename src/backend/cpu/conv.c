@@ -429,44 +429,35 @@ nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
     return s;
 }
 
-/* ---- padded copies ---- */
+/* ---- samples alone by columns: rows with zeros on both sides; those above and below are passed over ---- */
 
 typedef struct pad_job {
     const sums *s;
-    nacre_conv_padding to;
     float *out;
 } pad_job;
 
 static void pad_task(void *context, size_t index) {
     const pad_job *j = context;
     const sums *s = j->s;
-    const nacre_conv_padding *to = &j->to;
-    int64_t plane = (int64_t)index, rows = nacre_smaller(s->in_rows, to->rows - to->top);
-    int64_t width = nacre_smaller(s->in_columns, to->row - to->left);
+    int64_t plane = (int64_t)index, left = s->c.column.padding;
+    int64_t width = nacre_smaller(s->in_columns, s->pitch - left);
     const float *from = s->in + plane * s->in_rows * s->in_columns;
-    float *out = j->out + plane * to->rows * to->row;
-    memset(out, 0, (size_t)(to->rows * to->row) * sizeof *out);
-    for (int64_t row = 0; row < rows && width > 0; row++)
-        memcpy(out + (row + to->top) * to->row + to->left, from + row * s->in_columns,
+    float *out = j->out + plane * s->in_rows * s->pitch;
+    memset(out, 0, (size_t)(s->in_rows * s->pitch) * sizeof *out);
+    for (int64_t row = 0; row < s->in_rows && width > 0; row++)
+        memcpy(out + row * s->pitch + left, from + row * s->in_columns,
                (size_t)width * sizeof *out);
 }
 
 static int64_t in_planes(const sums *s) { return s->c.samples * s->c.groups * s->in_channels; }
 
-void nacre_conv_pad(const nacre_conv_sums *s, const nacre_conv_padding *padding, float *out) {
-    pad_job job = {.s = s, .to = *padding};
+static void pad_sides(const sums *s, float *out) {
+    pad_job job = {.s = s};
     job.out = out;
     nacre_parallel((size_t)in_planes(s), pad_task, &job);
 }
 
-int64_t nacre_conv_padded_floats(const nacre_conv_sums *s, const nacre_conv_padding *padding) {
-    return in_planes(s) * padding->rows * padding->row;
-}
-
-/* Of the way by columns: rows above and below are passed over. */
-static nacre_conv_padding sides(const sums *s) {
-    return (nacre_conv_padding){.rows = s->in_rows, .row = s->pitch, .left = s->c.column.padding};
-}
+static int64_t padded_floats(const sums *s) { return in_planes(s) * s->in_rows * s->pitch; }
 
 static int64_t packed_floats(const sums *s) { return s->c.groups * s->panels * s->panel_floats; }
 
@@ -482,8 +473,7 @@ static void run_sums(const nacre_plan_op *step, void *scratch) {
     }
     s.weight = packed;
     if (s.way == NACRE_CONV_COLUMNS) {
-        nacre_conv_padding padding = sides(&s);
-        nacre_conv_pad(&s, &padding, rest);
+        pad_sides(&s, rest);
         s.in = rest;
     } else {
         s.segments = (segment *)(void *)rest;
@@ -512,10 +502,8 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     step->keeps = step->constant & NACRE_READS_IN(1);
     if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
     size_t scratch = (size_t)(s.norm_floats + packed_floats(&s)) * sizeof(float);
-    nacre_conv_padding padding = sides(&s);
-    scratch += s.way == NACRE_CONV_COLUMNS
-                   ? (size_t)nacre_conv_padded_floats(&s, &padding) * sizeof(float)
-                   : (size_t)most_segments(&s) * sizeof(segment);
+    scratch += s.way == NACRE_CONV_COLUMNS ? (size_t)padded_floats(&s) * sizeof(float)
+                                           : (size_t)most_segments(&s) * sizeof(segment);
     return nacre_cpu_use(step, run_sums, scratch, step->in[0].laned ? "direct in lanes" : "direct");
 }
 

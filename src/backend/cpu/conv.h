@@ -83,7 +83,7 @@ static inline const nacre_conv_after *nacre_conv_after_in_lanes(const nacre_conv
 }
 
 /* So few samples are not worth lanes: convolutions and pools leave them where they are, with the same bits. */
-enum { NACRE_CONV_FEW = 4 };
+enum { NACRE_CONV_FEW = 8 };
 bool nacre_conv_is_plain(const nacre_plan_op *step);
 
 /* Weights as `kind` of nacre_form_key arranges them: from their storage, or in `scratch` if it keeps none. *fill: the
@@ -94,14 +94,6 @@ void nacre_conv_filled(const nacre_plan_op *step, const float *weights, const fl
 
 /* Outputs from o on in one call of kernels that take `most`: even parts of a panel, none of them across its end. */
 int64_t nacre_conv_next_outs(const nacre_conv_sums *s, int64_t o, int64_t most);
-
-/* The planes of samples alone, each as `rows` rows of `row` floats, `top` and `left` of its first pixel zeros and zeros
-   behind it; what does not fit is left out. */
-typedef struct nacre_conv_padding {
-    int64_t rows, row, top, left;
-} nacre_conv_padding;
-void nacre_conv_pad(const nacre_conv_sums *s, const nacre_conv_padding *padding, float *out);
-int64_t nacre_conv_padded_floats(const nacre_conv_sums *s, const nacre_conv_padding *padding);
 
 /* Panel `index` of weight, which is [y channels of all groups][x channels of one][taps]. */
 void nacre_conv_pack_panel(const nacre_conv_sums *s, const float *weight, size_t index, float *out);

@@ -308,6 +308,11 @@ typedef struct nacre_conv_kernels {
                    float *out, int64_t out_sample);
 } nacre_conv_kernels;
 
+/* A plane of outputs, and the tiles that it is made of. */
+typedef struct nacre_winograd_grid {
+    int64_t rows, columns, tile_rows, tile_columns;
+} nacre_winograd_grid;
+
 /* Winograd's transforms for 3 x 3 windows, 2 x 2 outputs at a time; `step`: from one of the 16 products to the
    next. */
 typedef struct nacre_winograd_kernels {
@@ -321,11 +326,19 @@ typedef struct nacre_winograd_kernels {
        gradient */
     void (*gradient)(int rows, int columns, const float *dy, int64_t dy_row, float *out,
                      int64_t step);
-    /* `count` <= 16 neighbouring tiles of a plain row, 2 pixels apart, as lanes: out[pixel of 4 x 4][16] */
-    void (*gather)(int64_t count, const float *x, int64_t x_row, float *out);
-    /* The way back: the first `columns` <= 32 pixels of the row of which y[2][16] are the even and the odd ones.
-       after: NULL, or with `add` and relu alone. */
-    void (*scatter)(int64_t columns, const float *y, const nacre_conv_after *after, float *out);
+    /* Of a sample alone, whose tiles are counted row after row, sixteen to a group. First half of the input's
+       transform: `rows` rows of a plane with zeros around it, each of `tiles` tiles 2 pixels apart, to
+       out[4][row % 2][plane], there [row / 2][tile]. May read 34 floats behind the last row and write 16. */
+    void (*rows_of_tiles)(int64_t rows, int64_t tiles, const float *x, int64_t x_row, float *out,
+                          int64_t plane);
+    /* Second half, from a group's first tile in x: to out[group][16] of each product. */
+    void (*groups_of_tiles)(int64_t groups, int64_t tiles, const float *x, int64_t plane,
+                            float *out, int64_t step);
+    /* m[group][16] of each product, group `first` of the grid being the first one, to the pixels of the plane, with
+       bias and what `after` says */
+    void (*place_groups)(const nacre_winograd_grid *grid, int64_t first, int64_t groups,
+                         const float *m, int64_t step, const float *bias,
+                         const nacre_conv_after *after, float *plane);
     /* packed [channels][9][16] -> out[product * step + channel * 16]; flipped: taps in reverse order */
     void (*weights)(int64_t channels, bool flipped, const float *packed, float *out, int64_t step);
 } nacre_winograd_kernels;

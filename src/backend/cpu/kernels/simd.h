@@ -302,6 +302,22 @@ INLINE vec vec_even(vec a, vec b) {
 #endif
 }
 
+/* Lanes 1, 3, 5 ... */
+INLINE vec vec_odd(vec a, vec b) {
+#if NACRE_LEVEL_AVX512
+    const __m512i odd =
+        _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_permutex2var_ps(a, odd, b);
+#elif NACRE_LEVEL_AVX2
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
+#elif NACRE_LEVEL_NEON
+    return vuzp2q_f32(a, b);
+#else
+    return (vec){a[1], a[3], b[1], b[3]};
+#endif
+}
+
 /* a[0], b[0], a[1], b[1] ...: the first lanes of both, and the last */
 INLINE void vec_zip(vec a, vec b, vec *first, vec *last) {
 #if NACRE_LEVEL_AVX512

@@ -139,29 +139,120 @@ static void weights(int64_t channels, bool flipped, const float *packed, float *
     }
 }
 
-/* ---- a sample alone: the lanes are neighbouring tiles ---- */
+/* ---- a sample alone: the lanes are tiles that follow each other, row after row ---- */
 
-static void gather(int64_t count, const float *x, int64_t x_row, float *out) {
-    for (int64_t at = 0; at < count; at += LANES) {
-        const size_t n = (size_t)(count - at < LANES ? count - at : LANES);
-        EACH (r, SIDE)
-            EACH (c, SIDE)
-                vec_store_n(out + (r * SIDE + c) * NACRE_LANES + at, n,
-                            vec_load_even(x + r * x_row + 2 * at + c, n));
+/* The horizontal half of the input's transform. Whole vectors are stored: what they hold beyond a row of tiles is
+   overwritten by the next one. */
+static void rows_of_tiles(int64_t rows, int64_t tiles, const float *x, int64_t x_row, float *out,
+                          int64_t plane) {
+    for (int64_t row = 0; row < rows; row++, x += x_row) {
+        float *to = out + (row & 1) * plane + (row >> 1) * tiles;
+        for (int64_t t = 0; t < tiles; t += LANES) {
+            const float *from = x + 2 * t;
+            const vec a = vec_load(from), b = vec_load(from + LANES);
+            const vec c = vec_load(from + 2), e = vec_load(from + 2 + LANES);
+            vec d[SIDE] = {vec_even(a, b), vec_odd(a, b), vec_even(c, e), vec_odd(c, e)};
+            turn_input(d);
+            EACH (q, SIDE) vec_store(to + q * 2 * plane + t, d[q]);
+        }
     }
 }
 
-static void scatter(int64_t columns, const float *y, const nacre_conv_after *after, float *out) {
-    for (int64_t at = 0; 2 * at < columns; at += LANES) {
-        const size_t n = (size_t)(columns - 2 * at);
-        vec pixels[2];
-        vec_zip(vec_load(y + at), vec_load(y + NACRE_LANES + at), &pixels[0], &pixels[1]);
-        EACH (half, 2) {
-            const size_t before = (size_t)(half * LANES);
-            if (n <= before) continue;
-            float *to = out + 2 * at + half * LANES;
-            if (after) pixels[half] = after_row(after, to, n - before, pixels[half]);
-            vec_store_n(to, n - before, pixels[half]);
+/* The vertical half, of whole groups of 16 tiles. */
+static void groups_of_tiles(int64_t groups, int64_t tiles, const float *x, int64_t plane,
+                            float *out, int64_t step) {
+    for (int64_t at = 0; at < groups * NACRE_LANES; at += LANES) {
+        EACH (q, SIDE) {
+            const float *from = x + q * 2 * plane + at;
+            vec d[SIDE] = {vec_load(from), vec_load(from + plane), vec_load(from + tiles),
+                           vec_load(from + plane + tiles)};
+            turn_input(d);
+            EACH (r, SIDE) vec_store(out + (r * SIDE + q) * step + at, d[r]);
+        }
+    }
+}
+
+/* What follows the sums of one channel but for `add`, and relu behind it. */
+typedef struct channel_end {
+    bool biased, normed, relu;
+    vec bias, mean, scale, shift;
+} channel_end;
+
+INLINE channel_end end_of_channel(const float *bias, const nacre_conv_after *after) {
+    const bool normed = after && after->norm;
+    const float *norm = normed ? after->norm : NULL;
+    return (channel_end){.biased = bias != NULL,
+                         .normed = normed,
+                         .relu = after && after->relu && !after->add,
+                         .bias = bias ? vec_set(*bias) : vec_zero(),
+                         .mean = norm ? vec_set(norm[0]) : vec_zero(),
+                         .scale = norm ? vec_set(norm[after->norm_step]) : vec_zero(),
+                         .shift = norm ? vec_set(norm[2 * after->norm_step]) : vec_zero()};
+}
+
+/* Two rows of 2 pixels a tile, from the 16 products of 16 tiles. */
+INLINE void pixels_of_group(const float *m, int64_t step, const channel_end *end,
+                            float y[2][3 * NACRE_LANES]) {
+    for (int at = 0; at < NACRE_LANES; at += LANES) {
+        vec half[SIDE][2], out[2][2];
+        const float *from = m + at;
+        EACH (r, SIDE) {
+            vec line[SIDE] = {vec_load(from), vec_load(from + step), vec_load(from + 2 * step),
+                              vec_load(from + 3 * step)};
+            turn_output(line, half[r]);
+            from += SIDE * step;
+        }
+        EACH (c, 2) {
+            vec line[SIDE], pair[2];
+            EACH (r, SIDE) line[r] = half[r][c];
+            turn_output(line, pair);
+            EACH (r, 2) out[r][c] = pair[r];
+        }
+        if (end->biased)
+            EACH (i, 4) out[i / 2][i % 2] = vec_add(out[i / 2][i % 2], end->bias);
+        if (end->normed)
+            EACH (i, 4)
+                out[i / 2][i % 2] =
+                    after_numbers(end->mean, end->scale, end->shift, out[i / 2][i % 2]);
+        if (end->relu)
+            EACH (i, 4) out[i / 2][i % 2] = after_relu(out[i / 2][i % 2]);
+        EACH (r, 2) {
+            vec pixels[2];
+            vec_zip(out[r][0], out[r][1], &pixels[0], &pixels[1]);
+            EACH (c, 2) vec_store(y[r] + 2 * at + c * LANES, pixels[c]);
+        }
+    }
+}
+
+INLINE void place_row(int64_t columns, const float *y, const nacre_conv_after *after, float *out) {
+    for (int64_t k = 0; k < columns; k += LANES) {
+        const size_t left = (size_t)(columns - k);
+        vec pixels = vec_load(y + k);
+        if (after) pixels = after_row(after, out + k, left, pixels);
+        vec_store_n(out + k, left, pixels);
+    }
+}
+
+static void place_groups(const nacre_winograd_grid *grid, int64_t first, int64_t groups,
+                         const float *m, int64_t step, const float *bias,
+                         const nacre_conv_after *after, float *plane) {
+    const nacre_conv_after *added = after && after->add ? after : NULL;
+    const channel_end end = end_of_channel(bias, after);
+    float y[2][3 * NACRE_LANES]; /* with room for the last whole vector */
+    EACH (i, NACRE_LANES / LANES)
+        EACH (r, 2) vec_store(y[r] + 2 * NACRE_LANES + i * LANES, vec_zero());
+    int64_t tile = first * NACRE_LANES, row = tile / grid->tile_columns;
+    int64_t column = tile % grid->tile_columns;
+    for (int64_t g = 0; g < groups; g++, m += NACRE_LANES) {
+        pixels_of_group(m, step, &end, y);
+        for (int64_t lane = 0, count; lane < NACRE_LANES && row < grid->tile_rows; lane += count) {
+            const int64_t rest = grid->tile_columns - column, wide = grid->columns - 2 * column;
+            count = NACRE_LANES - lane < rest ? NACRE_LANES - lane : rest;
+            for (int r = 0; r < 2 && 2 * row + r < grid->rows; r++)
+                place_row(2 * count < wide ? 2 * count : wide, y[r] + 2 * lane, added,
+                          plane + (2 * row + r) * grid->columns + 2 * column);
+            column += count;
+            if (column == grid->tile_columns) column = 0, row++;
         }
     }
 }
@@ -170,7 +261,8 @@ const nacre_winograd_kernels NACRE_AT_LEVEL(nacre_winograd_kernels) = {
     .input = input,
     .output = output,
     .gradient = gradient,
-    .gather = gather,
-    .scatter = scatter,
+    .rows_of_tiles = rows_of_tiles,
+    .groups_of_tiles = groups_of_tiles,
+    .place_groups = place_groups,
     .weights = weights,
 };
