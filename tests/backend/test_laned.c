@@ -312,6 +312,8 @@ static void convolutions_by_tiles_of_four_are_right(void **state) {
     check_geometry((geometry){1, 8, 9, 5, 71, {3, 3}, {1, 1}, {1, 2}, {1, 1}, 1});
     check_geometry((geometry){3, 9, 8, 34, 33, {3, 3}, {1, 1}, {0, 1}, {1, 1}, 1});
     check_geometry((geometry){2, 100, 61, 3, 4, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
+    check_geometry((geometry){6, 8, 18, 9, 13, {3, 3}, {1, 1}, {1, 0}, {1, 1}, 1});
+    check_geometry((geometry){1, 9, 11, 67, 43, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
     check_geometry((geometry){33, 31, 25, 13, 14, {3, 3}, {1, 1}, {2, 0}, {1, 1}, 1});
 }
 
