@@ -12,6 +12,8 @@ import os
 import statistics
 
 import processes
+from goals import GOALS
+from marks import counted
 from report import row
 from steps import PEAK_SHARE, left
 
@@ -35,6 +37,18 @@ def shapes():
     for m, n, k in LAYERS:
         names += [f"linear:{m}x{n}x{k}", f"matmul:{m}x{k}x{n}:nn", f"matmul:{n}x{k}x{m}:tn"]
     return names
+
+
+KINDS = ("forward, with bias and ReLU", "input gradient", "weight gradient")
+
+
+def kind_of(name):
+    return KINDS[0] if name.startswith("linear") else KINDS[2] if name.endswith(":tn") else KINDS[1]
+
+
+def size_of(name):
+    """ "64x10x128": rows, columns, inner extent."""
+    return name.split(":")[1]
 
 
 def _libraries(bench):
@@ -71,7 +85,7 @@ def _rounds(bench, names, workers, threads):
     """[(peak, {who: [us]})], each round in the other direction."""
     rounds = []
     for number in range(bench.rounds):
-        bench.say(f"products, {threads} thread(s): round {number + 1} of {bench.rounds}")
+        bench.say(f"products, {counted(threads, 'thread')}: round {number + 1} of {bench.rounds}")
         times = {}
         for who in processes.turns(["nacre", *workers], number):
             if who == "nacre":
@@ -106,8 +120,30 @@ def ratio_of(times):
     return times["nacre"] / min(time for who, time in times.items() if who != "nacre")
 
 
+def ratios_of(best):
+    """{kind: [(ratio, name)]} of the workloads' shapes, the smallest ratio first."""
+    of_kind = {kind: [] for kind in KINDS}
+    for name in shapes():
+        of_kind[kind_of(name)].append((ratio_of(best[name]), name))
+    return {kind: sorted(found) for kind, found in of_kind.items()}
+
+
+def above(best):
+    """{kind: [(ratio, name)]}: those that miss the goal of the worst one, the worst first."""
+    bound = GOALS["products.worst.1"].bound
+    return {kind: [one for one in found[::-1] if one[0] > bound] for kind, found in ratios_of(best).items()}
+
+
+def _above_row(best, threads, figures):
+    lists = above(best)
+    listed = (f"{kind} {', '.join(f'{size_of(n)} {r:.2f}' for r, n in of)}" for kind, of in lists.items() if of)
+    what = f"products above {GOALS['products.worst.1'].bound:g} x the best BLAS, {counted(threads, 'thread')}: how many of {len(best) - len(LARGE)}"
+    name = f"products.above.{'1' if threads == 1 else 'all'}"
+    return row(what, sum(map(len, lists.values())), note="; ".join(listed), name=name, rounds=left(figures))
+
+
 def _peak_row(n, threads, figures, which):
-    what, peak = f"product of {n} cubed, {threads} thread(s): share of the measured peak", figures["peak_gflops"]
+    what, peak = f"product of {n} cubed, {counted(threads, 'thread')}: share of the measured peak", figures["peak_gflops"]
     share = 2 * n**3 / figures["us_best"][LARGE[n]]["nacre"] * 1e-3 / peak
     note, name = f"peak {peak:.0f} GFLOP/s", f"products.peak.{n}.{which}"
     return row(what, share, note=note, name=name, rounds=left(figures))
@@ -130,9 +166,9 @@ def _rows(figures, threads):
         ("worst", "products, the worst", ratios[worst], times(worst)),
         *((n, f"product of {n} cubed", ratio_of(best[name]), times(name)) for n, name in LARGE.items()),
     ):
-        what = f"{what}, {threads} thread(s): Nacre / the best BLAS"
+        what = f"{what}, {counted(threads, 'thread')}: Nacre / the best BLAS"
         rows.append(row(what, value, note=note, name=f"products.{kind}.{which}", rounds=left(figures)))
-    return rows
+    return [*rows, _above_row(best, threads, figures)]
 
 
 def products(bench):

@@ -5,14 +5,35 @@ from workloads import usual_batch
 
 TRAINING_STEPS = "5"
 PEERS = ("jax", "torch")
+ODD_BATCHES = (1, 5, 17, 31)  # sizes of values that fit less well beside each other than those of a power of two
 
 
-def _plan_row(workload, answer):
-    peak, live = answer["arena_bytes"], answer["live_lower_bound"]
-    name = f"memory.plan.{workload}"
-    what = f"{workload}, batch {answer['batch']}: the plan's peak / what is live at once"
-    note = f"{peak / 1e6:.2f} MB / {live / 1e6:.2f} MB"
-    return row(what, peak / max(live, 1), note=note, name=name)
+def _ratio(plan):
+    return plan["peak_bytes"] / max(plan["live_lower_bound"], 1)
+
+
+def _plans(bench, workload):
+    """What `nacre explain` says of training and inference at each batch; nothing runs."""
+    batches, found = (*ODD_BATCHES, usual_batch(workload)), []
+    for batch in batches:
+        for flags in ("", "--infer"):
+            words = f"explain {workload} {flags} --batch-size {batch} --threads 1 --json"
+            answer, _ = bench.run_json(bench.nacre(words))
+            found.append({key: answer[key] for key in ("mode", "batch", "peak_bytes", "live_lower_bound")})
+    return found
+
+
+def _plan_row(workload, plans):
+    """The worst of all batches and of both modes."""
+    worst, usual = max(plans, key=_ratio), next(plan for plan in plans[-2:] if plan["mode"] == "train")
+    batches = ", ".join(dict.fromkeys(str(plan["batch"]) for plan in plans))
+    what = f"{workload}, training and inference at batches {batches}: the plan's peak / what is live at once, the worst"
+
+    def sizes(plan):
+        return f"{plan['peak_bytes'] / 1e6:.2f} MB / {plan['live_lower_bound'] / 1e6:.2f} MB"
+
+    note = f"{worst['mode']}, batch {worst['batch']}: {sizes(worst)}; train, batch {usual['batch']}: {sizes(usual)}"
+    return row(what, _ratio(worst), note=note, name=f"memory.plan.{workload}")
 
 
 def _resident(bench, workload, batch):
@@ -43,9 +64,7 @@ def memory(bench):
     for workload in bench.workloads:
         bench.say(f"{workload}: memory")
         batch = usual_batch(workload)
-        flags = f"--batch-size {batch} --seconds 0 --threads 1 --json"
-        answer, _ = bench.run_json(bench.nacre(f"bench {workload} {flags}"))
-        resident = _resident(bench, workload, batch)
-        figures[workload] = {"plan": answer, "resident": resident}
-        rows += [_plan_row(workload, answer), _resident_row(workload, resident)]
+        plans, resident = _plans(bench, workload), _resident(bench, workload, batch)
+        figures[workload] = {"plans": plans, "resident": resident}
+        rows += [_plan_row(workload, plans), _resident_row(workload, resident)]
     return rows, figures

@@ -76,6 +76,14 @@ def _doubt(name, measured):
     return "" if any(of["met"] for of in checks) else ", NOT CHECKED"
 
 
+def goal_verdict(name, measured):
+    """Met or not, and what is to be doubted, of a goal that has a row among `measured` {id: row}."""
+    of = measured[name]
+    value = of["measured"]
+    verdict = _verdict(of, None if value is None else GOALS[name].met(value))
+    return verdict + (_doubt(name, measured) if value is not None else "")
+
+
 def _absent(names):
     """One line of the goals that nobody has tried to measure: by name where few of a kind are lacking."""
     kinds = {}
@@ -98,9 +106,7 @@ def goals_table(rows):
         if name not in measured:
             continue
         of = measured[name]
-        value = of["measured"]
-        verdict = _verdict(of, None if value is None else goal.met(value))
-        verdict += _doubt(name, measured) if value is not None else ""
+        value, verdict = of["measured"], goal_verdict(name, measured)
         shown = "-" if value is None else _with_unit(value, goal.unit)
         lines.append((goal.what, str(goal), shown, verdict, _rounds(of), of.get("program", ""), of["note"]))
     parts = [columns(("goal", "bound", "measured", "", "rounds", "program", "how"), lines)] if lines else []
@@ -139,20 +145,57 @@ def _rounded(value):
     return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
+def read_all(paths):
+    """(path, results) of every file, the newest last."""
+    found = []
+    for path in paths:
+        try:
+            found.append((path, read(path)))
+        except NoResults as problem:
+            raise NoResults(f"{path} {problem}") from None
+    return sorted(found, key=lambda one: (str(one[1].get("written", "")), one[0]))
+
+
 def all_of(folder):
-    """(path, results) of every file in the folder, the newest last."""
-    paths = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")]
-    found = [(path, read(path)) for path in paths]
-    return sorted(found, key=lambda one: (one[1].get("written", ""), one[0]))
+    """The same of every file in the folder that is of the newest one's CPU."""
+    found = read_all(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json"))
+    return [one for one in found if one[1]["machine"]["cpu"] == found[-1][1]["machine"]["cpu"]]
 
 
 def now():
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
+class NoResults(Exception):
+    """A file that holds no results; the text says why."""
+
+
+def _is_row(of):
+    if not isinstance(of, dict) or not {"id", "what", "unit", "note"} <= set(of):
+        return False
+    return of.get("measured", "") is None or isinstance(of.get("measured"), (int, float))
+
+
+def load(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as error:
+        raise NoResults(f"cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise NoResults("is not JSON") from None
+
+
 def read(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    """What bench/run wrote."""
+    results = load(path)
+    parts = {"machine": dict, "rows": list, "figures": dict}
+    lacking = [name for name, kind in parts.items() if not isinstance(results, dict) or not isinstance(results.get(name), kind)]
+    if lacking or not isinstance(results["machine"].get("cpu"), str):
+        raise NoResults(f"is no results' file of bench/run: it has no {', '.join(lacking or ['machine.cpu'])}")
+    if not all(map(_is_row, results["rows"])):
+        raise NoResults("is no results' file of bench/run: its rows are not measured figures")
+    return results
 
 
 def write(path, results):

@@ -7,6 +7,7 @@ each on the same CPUs, and of each the best counts.
 import statistics
 
 import processes
+from marks import counted
 from report import row
 from workloads import BATCHES, INFERENCE, peers_of, usual_batch
 
@@ -69,7 +70,7 @@ def _all_rounds(bench, workload, batches, threads, infer):
         workers.compile(batches)
         for number in range(bench.rounds):
             kind = "inference" if infer else "training step"
-            bench.say(f"{workload}, {kind}, {threads} thread(s): round {number + 1} of {bench.rounds}")
+            bench.say(f"{workload}, {kind}, {counted(threads, 'thread')}: round {number + 1} of {bench.rounds}")
             for batch in batches:
                 rounds[batch].append(workers.round(batch, number))
     finally:
@@ -125,7 +126,7 @@ def _pair_rows(kind, workload, batch, threads, result):
     rows = [_share_row(kind, workload, batch, result)] if threads == 1 else []
     for peer in result["us_best"]:
         if peer != "nacre":
-            what = f"{kind} {workload}, batch {batch}, {threads} thread(s) each: Nacre / {peer}"
+            what = f"{kind} {workload}, batch {batch}, {counted(threads, 'thread')} each: Nacre / {peer}"
             ratio = result["us_best"]["nacre"] / result["us_best"][peer]
             name = f"{kind}.{workload}.{batch}.{threads}.{peer}"
             rows.append(row(what, ratio, note=_note(result, peer), name=name, rounds=left(result)))
@@ -189,5 +190,5 @@ def baseline(bench):
         plain, ours = figures[batch]["baseline_us_min"], figures[batch]["nacre_us_min"]
         what = f"speed-up over the plain C baseline, batch {batch}, 1 thread"
         how = f"{plain:.0f} us / {ours:.0f} us"
-        rows.append(row(what, figures[batch]["speedup"], "x", note=how))
+        rows.append(row(what, figures[batch]["speedup"], "x", note=how, name=f"speedup.mlp.{batch}"))
     return rows, figures

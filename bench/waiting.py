@@ -1,5 +1,6 @@
 """How long a training step waits for its batch, on sets of MNIST's and of CIFAR-10's shape."""
 
+from marks import counted
 from report import row
 
 SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
@@ -18,7 +19,7 @@ def waiting(bench):
             runs[threads] = min(each, key=lambda run: run["share"])
         most = max(runs.values(), key=lambda run: run["share"])
         note = "; ".join(
-            f"{threads} thread(s): {run['us_waiting']:.1f} us of {run['us_step']:.0f} us" for threads, run in runs.items()
+            f"{counted(threads, 'thread')}: {run['us_waiting']:.1f} us of {run['us_step']:.0f} us" for threads, run in runs.items()
         )
         label = f"{what}, {most['workload']}: waiting for the batch / step, the larger share"
         rows.append(row(label, most["share"], note=note, name=f"waiting.{name}"))

@@ -26,6 +26,7 @@ NEEDED = {
     "memory": ("jax", "torch"),
     "overhead": (),
     "waiting": (),
+    "shares": (),
     "size": (),
     "baseline": (),
 }

@@ -125,7 +125,7 @@ def _about_speed(figures):
         gains = [speed[size][threads]["samples_per_s"] / speed[first][threads]["samples_per_s"] for size in speed]
         pairs = zip(map(str, SIZES[1:]), gains[1:])
         each = pages.listed(f"{pages.ratio(gain)} at {size}" for size, gain in pairs)
-        lines.append(f"{threads} thread(s): samples per second, beside those at {first}, are {each} times as many.")
+        lines.append(f"{pages.counted(threads, 'thread')}: samples per second, beside those at {first}, are {each} times as many.")
     one, most = list(speed[first])[0], list(speed[first])[-1]
     if most != one:
         ratios = {size: of[most]["us"] / of[one]["us"] for size, of in speed.items()}
@@ -153,7 +153,7 @@ def _about_target(figures):
     first = min(mean.values())
     near = [size for size in mean if mean[size] <= first * (1 + pages.NOISE)]
     best = max(near, key=lambda size: (_sure_rates(figures, size), -mean[size]))
-    lines = [f"**Best size: {best}**, {pages.number(mean[best])} s in the mean of {len(target[best]['runs'])} seed(s)."]
+    lines = [f"**Best size: {best}**, {pages.number(mean[best])} s in the mean of {pages.counted(len(target[best]['runs']), 'seed')}."]
     if len(near) > 1:
         each = pages.listed(f"{size} with {_sure_rates(figures, size)}" for size in near)
         lines.append(f"Times cannot be told apart of {pages.listed(near)}; every seed arrives at {each} of the rates.")
@@ -191,7 +191,7 @@ def draw(figures, stem):
     lines = {}
     for size, of_threads in figures["speed"].items():
         for threads, s in of_threads.items():
-            lines.setdefault(f"its steps, {threads} thread(s)", []).append((int(size), s["epoch_s"]))
+            lines.setdefault(f"its steps, {pages.counted(threads, 'thread')}", []).append((int(size), s["epoch_s"]))
     target = {int(size): t["runs"] for size, t in figures["target"].items()}
     lines["an epoch, 1 thread"] = [(size, _epoch_seconds(runs)) for size, runs in target.items()]
     lines["to 98 %, 1 thread"] = [(size, _mean(runs, "seconds")) for size, runs in target.items()]

@@ -2,59 +2,21 @@
 <!-- end -->. What a page says of figures is made from the figures, so that it cannot contradict them."""
 
 import datetime
-import os
-import re
 
 import machine
+from marks import Mismatch, bullets, counted, filled, listed, number, replace, table  # noqa: F401
 
 NOISE = 0.05  # times that differ by less are not told apart
-_MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.S)
-
-
-class Mismatch(Exception):
-    """A page and its tables that do not belong together."""
-
-
-def table(heading, lines):
-    """A markdown table of texts and numbers."""
-    rows = [heading, ["---"] * len(heading), *[[_cell(c) for c in line] for line in lines]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _cell(value):
-    if value is None:
-        return "-"
-    return value if isinstance(value, str) else number(value)
-
-
-def number(value):
-    """Three digits, which is more than most measurements are worth."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    if value != 0 and abs(value) < 1e-3:
-        return f"{value:.1e}"
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}"
 
 
 def ratio(value):
     return f"{value:.2f}"
 
 
-def bullets(lines):
-    return "\n".join(f"- {line}" for line in lines)
-
-
 def span(values):
     """From the least to the largest, once where they read the same."""
     ends = list(dict.fromkeys((ratio(min(values)), ratio(max(values)))))
     return " to ".join(ends)
-
-
-def listed(texts):
-    """a, b and c"""
-    texts = list(texts)
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def verdicts(ratios, faster, slower, equal):
@@ -67,22 +29,6 @@ def verdicts(ratios, faster, slower, equal):
     return "; ".join(
         f"{text} {listed(f'{name} ({ratio(r)})' for name, r in of.items())}" for text, of in groups.items() if of
     )
-
-
-def filled(path, tables):
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    names = {match.group(2) for match in _MARKED.finditer(text)}
-    if names != set(tables):
-        apart = ", ".join(sorted(names ^ set(tables)))
-        raise Mismatch(f"{os.path.basename(path)}: its marks are not the tables that were made: {apart}")
-    return _MARKED.sub(lambda m: m.group(1) + tables[m.group(2)] + "\n" + m.group(3), text)
-
-
-def replace(path, text):
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".part", path)
 
 
 def about(shop, command, load_before):

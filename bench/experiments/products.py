@@ -118,10 +118,11 @@ def _about_peers(figures, rows):
     ratios = {_label(row): row["nacre"] / min(row[p] for p in peers) for row in rows}
     worst = max(ratios, key=ratios.get)
     ahead, behind = ([r for r in ratios.values() if within(r)] for within in (_is_faster, _is_slower))
+    alike = len(ratios) - len(ahead) - len(behind)
+    others = f"; {alike} cannot be told apart" if alike else ""
     lines = [
-        f"Beside the fastest library Nacre is faster in {len(ahead)} of {len(ratios)} and slower in {len(behind)}; the others "
-        f"cannot be told apart. Geometric mean of its time over theirs: {pages.ratio(_mean(ratios.values()))}; the worst is "
-        f"{worst} with {pages.ratio(ratios[worst])}."
+        f"Beside the fastest library Nacre is faster in {len(ahead)} of {len(ratios)} and slower in {len(behind)}{others}. Geometric "
+        f"mean of its time over theirs: {pages.ratio(_mean(ratios.values()))}; the worst is {worst} with {pages.ratio(ratios[worst])}."
     ]
     for peer in peers:
         mean = _mean([row["nacre"] / row[peer] for row in rows])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -61,7 +62,7 @@ class BenchRun(harness.ProgramTest):
                 row("g", 1, goal=Goal("g", 1e-4), name="check.infer.mlp.torch")]
         path = self.path("results.json")
         with open(path, "w", encoding="utf-8") as file:
-            json.dump({"machine": {"cpu": "a machine"}, "rows": rows}, file)
+            json.dump({"machine": {"cpu": "a machine"}, "rows": rows, "figures": {}}, file)
         return path, rows
 
     def test_goals_are_met_missed_or_not_measured(self):
@@ -119,15 +120,89 @@ class BenchRun(harness.ProgramTest):
     def test_bad_results_and_names_are_told(self):
         with open(self.path("broken.json"), "w", encoding="utf-8") as file:
             file.write("{}")
-        for name in ("broken.json", "missing.json"):
-            refused = self.run_bench("--goals", "--results", self.path(name))
-            self.assertEqual((refused.code, refused.err.count("\n")), (1, 1), refused.err)
-            self.assertIn(name, refused.err)
+        with open(self.path("list.json"), "w", encoding="utf-8") as file:
+            file.write("[]")
+        with open(self.path("text.json"), "w", encoding="utf-8") as file:
+            file.write("ratios: 1")
+        with open(self.path("rows.json"), "w", encoding="utf-8") as file:
+            file.write('{"machine": {"cpu": "a"}, "figures": {}, "rows": [{"id": "step.mlp.64"}]}')
+        for name, told in (("broken.json", "it has no machine, rows, figures"), ("missing.json", "No such file"),
+                           ("list.json", "no results' file"), ("text.json", "is not JSON"), ("rows.json", "its rows")):
+            for mode in ("--goals", "--pages"):
+                refused = self.run_bench(mode, "--results", self.path(name))
+                self.assertEqual((refused.code, refused.err.count("\n")), (1, 1), refused.err)
+                self.assertIn(name, refused.err)
+                self.assertIn(told, refused.err)
         for words, told in ((("--workload", "mpl"), "mlp"), (("--only", "steps"), "step"),
                             (("--rounds", "0"), "--rounds"), (("--data", "nowhere"), "nowhere")):
             refused = self.run_bench(*words)
             self.assertEqual(refused.code, 2, refused.err)
             self.assertIn(told, refused.err)
+
+    def test_pages_say_what_the_results_say_that_they_name(self):
+        import marks
+        import report
+        import summary
+        root = os.path.dirname(FOLDER)
+        performance = os.path.join(root, "docs", "performance.md")
+        with open(performance, encoding="utf-8") as file:
+            named = dict.fromkeys(re.findall(r"\.\./bench/results/([\w.-]+\.json)", file.read()))
+        self.assertGreater(len(named), 0)
+        files = report.read_all(os.path.join(FOLDER, "results", name) for name in named)
+        for page, tables in summary.tables(files).items():
+            path = os.path.join(root, page)
+            with open(path, encoding="utf-8") as file:
+                self.assertEqual(file.read(), marks.filled(path, tables), f"{page}: run bench/run --pages")
+
+    def test_pages_tell_what_is_missing_and_what_is_doubted(self):
+        import summary
+        path, rows = self.results()
+        nothing = {"figures": {}, "rows": rows, "machine": {"cpu": "a machine"}}
+        made = summary.tables([(path, nothing)])["docs/performance.md"]
+        self.assertEqual({made[name] for name in ("steps", "infer", "shares", "mnist")}, {summary.NOT_MEASURED})
+        of_mnist = {"nacre": [{"seconds": 1.0, "epochs": 2}], "torch": [{"seconds": 8.0, "epochs": 3}]}
+        figures = {"mnist": of_mnist, "overhead": [
+            {"us_hand_off_spinning_median": us, "us_hand_off_parked_median": 13.0, "us_line_median": 0.03} for us in (0.1, 0.6, 0.7)]}
+        step = {"us_best": {"nacre": 100.0, "torch": 200.0}, "rounds": 3, "nacre": {
+            "us_min": 100.0, "us_forward": 1, "us_backward": 1, "us_update": 1, "roofline_us": 80.0,
+            "peak_one_gflops": 9.0, "peak_all_gflops": 9.0}}
+        figures["step"] = {"mlp": {"128": {"1": step}}}
+        program = {"commit": "a" * 40, "dirty": False, "built": False}
+        run = {"written": "2026-01-01", "minutes": 1, "load_before": 3.5, "load_after": 4, "peers": {"torch": "2+x"}, "rows": [],
+               "machine": {"cpu": "c", "cpus_usable": 1, "kernel_level": "avx2", "compiler": "cc"}, "figures": figures,
+               "programs": {"mnist": program}}
+        made = summary.tables([("r.json", run)])["docs/performance.md"]
+        self.assertIn("`aaaaaaa?` (`?`: the program was not built in that run", made["runs"])
+        self.assertIn("load before 3.5, after 4", made["runs"])
+        # The recipe's own steps: two epochs of 469, three of PyTorch's.
+        self.assertIn("the 938 steps are 0.09 s of Nacre's and 0.28 s of PyTorch's", made["mnist"])
+        # The median of the processes is judged, not the best.
+        self.assertIn("0.60 us (0.10 to 0.70), missed", made["rest"])
+        self.assertIn("13.0 us (13.0 to 13.0), missed", made["rest"])
+        self.assertEqual((summary.beside(0.383, "step.mlp.64"), summary.beside(0.3804, "step.mlp.64")), ("0.383", "0.3804"))
+
+    def test_shares_are_of_the_whole_step(self):
+        import shares
+
+        def replay(at, *steps):
+            spans, start = [], at
+            for name, us in steps:
+                args = {"flops": 10, "bytes": 5}
+                spans.append({"ph": "X", "tid": 1, "name": name, "ts": at, "dur": us, "args": args})
+                at += us
+            return spans + [{"ph": "X", "tid": 1, "name": "replay", "ts": start, "dur": at - start, "args": {"steps": len(steps)}}]
+        forward = replay(0, ("linear+relu", 3), ("cross_entropy", 1))
+        slow = replay(10, ("linear+relu", 9), ("cross_entropy", 1), ("add", 1), ("adam_update", 1))
+        fast = replay(30, ("linear+relu", 6), ("cross_entropy", 2), ("linear", 1), ("adam_update", 1))
+        found = shares.figures_of(forward + slow + fast + [{"ph": "X", "tid": 2, "name": "busy", "ts": 0, "dur": 50}])
+        self.assertEqual((found["replays"], found["steps"], found["us"], found["covered"]), (2, 4, 10, 1))
+        self.assertEqual({name: (of["share"], of["count"]) for name, of in found["groups"].items()},
+                         {shares.PRODUCTS: (0.7, 2), shares.NORMS: (0.2, 1), shares.UPDATES: (0.1, 1)})
+        self.assertEqual(found["kernels"]["linear"]["us_a_step"], 3.5)
+        # A replay whose beginning the ring has given up is none.
+        self.assertIsNone(shares.figures_of(slow[1:]))
+        self.assertEqual([shares.group_of(name) for name in ("mul+sub", "conv2d_backward_weight", "copy to lanes", "max_pool2d")],
+                         [shares.REST, shares.CONVOLUTIONS, shares.REST, shares.NORMS])
 
     def test_a_goal_covers_no_number_and_a_colour_means_one_thing(self):
         import charts
@@ -178,7 +253,8 @@ class BenchRun(harness.ProgramTest):
         rows = matrices._rows(figures, 1)
         self.assertTrue(all(row["rounds"] == [2, 3] for row in rows), rows)
         measured = {row["id"]: row["measured"] for row in rows}
-        self.assertEqual((measured["products.worst.1"], measured["products.1024.1"]), (2.0, 0.5))
+        self.assertEqual((measured["products.worst.1"], measured["products.1024.1"], measured["products.above.1"]), (2.0, 0.5, 1))
+        self.assertEqual(rows[-1]["note"], f"{matrices.KINDS[0]} {matrices.size_of(names[0])} 2.00")
         self.assertAlmostEqual(measured["products.mean.1"], 0.5 * 4 ** (1 / len(matrices.shapes())))
         alone = matrices._rows({**figures, "us_best": {n: {"nacre": 2.0} for n in names}}, 2)
         self.assertEqual([row["id"] for row in alone], ["products.peak.1024.all", "products.peak.2048.all"])
@@ -218,7 +294,7 @@ class BenchRun(harness.ProgramTest):
     def test_only_the_peers_that_a_comparison_needs_are_set_up(self):
         import environment
         import workloads
-        for name in ("sweep", "overhead", "waiting", "size", "baseline"):
+        for name in ("sweep", "overhead", "waiting", "shares", "size", "baseline"):
             self.assertEqual(workloads.peers_needed(name, list(workloads.BATCHES)), set())
         self.assertEqual(workloads.peers_needed("mnist", ["mlp"]), {"torch"})
         self.assertNotIn("onnxruntime", workloads.peers_needed("step", ["mlp"]))
