@@ -42,7 +42,7 @@ def _resident(bench, workload, batch):
     commands.update({peer: bench.peer_command(peer) for peer in PEERS if peer in bench.peers})
     words = [workload, bench.sample(workload), "--steps", TRAINING_STEPS, "--batch-size", str(batch)]
     runs = [
-        {who: bench.run([*command, *words]).peak_rss_bytes for who, command in commands.items()}
+        {who: bench.peak_memory([*command, *words]) for who, command in commands.items()}
         for _ in range(bench.memory_rounds)
     ]
     return {who: min(run[who] for run in runs) for who in commands}

@@ -4,9 +4,12 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 
 import machine
+
+_ALONE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "alone.py")
 
 
 class Failure(Exception):
@@ -44,7 +47,8 @@ def _start(command, threads, cpus, **streams):
 
 
 class Outcome:
-    """What a finished process printed, when (seconds since its start), and what it took."""
+    """What a finished process printed, when (seconds since its start), and what it took. peak_rss_bytes is not less than
+    what bench/run itself had when it started it: peak_memory() is for small processes."""
 
     def __init__(self, lines, times, seconds, usage):
         self.lines, self.times, self.seconds = lines, times, seconds
@@ -52,11 +56,11 @@ class Outcome:
         self.peak_rss_bytes = usage.ru_maxrss * (1 if os.uname().sysname == "Darwin" else 1024)
 
 
-def run(command, threads, cpus, error_file, allowed=(0,)):
+def run(command, threads, cpus, error_file, allowed=(0,), launcher=()):
     """Runs to the end, noting the time of each line on stdout; error_file takes stderr."""
     with open(error_file, "w+", encoding="utf-8", errors="replace") as errors:
         start = time.perf_counter()
-        process = _start(command, threads, cpus, stdin=subprocess.DEVNULL, stderr=errors)
+        process = _start([*launcher, *command], threads, cpus, stdin=subprocess.DEVNULL, stderr=errors)
         lines, times = [], []
         for line in process.stdout:
             times.append(time.perf_counter() - start)
@@ -69,6 +73,14 @@ def run(command, threads, cpus, error_file, allowed=(0,)):
             errors.seek(0)
             raise _failure(command, process.returncode, errors.read())
     return Outcome(lines, times, seconds, usage)
+
+
+def peak_memory(command, threads, cpus, error_file):
+    """The largest resident memory of a process that runs to its end: alone.py says why not from its Outcome."""
+    told = f"{error_file}-memory"
+    run(command, threads, cpus, error_file, launcher=[sys.executable, "-I", "-S", _ALONE, told])
+    with open(told, encoding="utf-8") as file:
+        return int(file.read())
 
 
 def run_json(command, threads, cpus, error_file, allowed=(0,)):

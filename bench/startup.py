@@ -18,18 +18,15 @@ OPTIONAL_LIBRARIES = ("libz", "libpng16", "libcurl")
 
 
 def _figures(outcome, seconds):
-    return {
-        "seconds": seconds,
-        "cpu_seconds": outcome.cpu_seconds,
-        "peak_rss_bytes": outcome.peak_rss_bytes,
-    }
+    return {"seconds": seconds, "cpu_seconds": outcome.cpu_seconds}
 
 
-def _first_step(bench, command):
-    """From the process's start to its first loss, and its largest resident memory."""
-    words = ["--steps", "1", "--batch-size", "64"]
-    outcome = bench.run([*command, "mlp", bench.sample("mlp"), *words])
-    return _figures(outcome, outcome.times[0])
+def _first_step(bench, command, measure_memory=False):
+    """From the process's start to its first loss, and the largest resident memory of another such process."""
+    command = [*command, "mlp", bench.sample("mlp"), "--steps", "1", "--batch-size", "64"]
+    outcome = bench.run(command)
+    figures = _figures(outcome, outcome.times[0])
+    return {**figures, "peak_rss_bytes": bench.peak_memory(command)} if measure_memory else figures
 
 
 def _whole_training(bench, number):
@@ -61,10 +58,10 @@ def _in_turn(bench, peers):
     """{who: [run]}"""
     runs = {"nacre": [], "nacre train": [], **{peer: [] for peer in peers}}
     for number in range(bench.start_rounds):
-        runs["nacre"].append(_first_step(bench, [bench.program("bench/losses")]))
+        runs["nacre"].append(_first_step(bench, [bench.program("bench/losses")], number == 0))
         runs["nacre train"].append(_whole_training(bench, number))
         for peer in peers:
-            runs[peer].append(_first_step(bench, bench.peer_command(peer)))
+            runs[peer].append(_first_step(bench, bench.peer_command(peer), number == 0))
     return runs
 
 
@@ -74,7 +71,7 @@ def start(bench):
     runs = _in_turn(bench, peers)
 
     def least(who, key, unit):
-        return min(run[key] for run in runs[who]) / unit
+        return min(run[key] for run in runs[who] if key in run) / unit
 
     times = ", ".join(f"{peer} {least(peer, 'seconds', 1e-3):.0f} ms" for peer in peers)
     sizes = ", ".join(f"{peer} {least(peer, 'peak_rss_bytes', 1e6):.0f} MB" for peer in peers)

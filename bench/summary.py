@@ -259,7 +259,7 @@ def reach(found):
 
 
 def _least(runs_, key, unit):
-    return min(run[key] for run in runs_) / unit
+    return min(run[key] for run in runs_ if key in run) / unit
 
 
 def _start_sentence(found):

@@ -347,6 +347,18 @@ class BenchRun(harness.ProgramTest):
         self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
         self.assertIn("lacks bench/losses, bench/experiments; leave out --no-build", done.stderr)
 
+    def test_memory_is_that_of_the_program_alone(self):
+        import processes
+        large = bytearray(b"1" * 80_000_000)  # which a process that is forked from this one has at first
+        words = [sys.executable, "-I", "-S", "-c"]
+        small = processes.peak_memory([*words, "pass"], 1, [], self.path("errors"))
+        more = processes.peak_memory([*words, "x = bytearray(b'1' * 50_000_000)"], 1, [], self.path("errors"))
+        self.assertLess(small, len(large) / 2)
+        self.assertGreater(more, small + 45_000_000)
+        with self.assertRaisesRegex(processes.Failure, "exit code 3: .*ValueError: it is broken"):
+            processes.peak_memory([*words, "import sys; print('ValueError: it is broken', file=sys.stderr); sys.exit(3)"],
+                                  1, [], self.path("errors"))
+
     def test_every_workload_has_its_goals(self):
         import goals
         import workloads
