@@ -313,12 +313,20 @@ typedef struct nacre_winograd_grid {
     int64_t rows, columns, tile_rows, tile_columns;
 } nacre_winograd_grid;
 
+/* Tiles of 4 x 4 pixels beside each other, two columns apart. Pixels of rows whose bit is 0, and of columns outside
+   [first, end), counted from the first tile's first one, are 0 and not read. */
+typedef struct nacre_winograd_run {
+    int64_t tiles;
+    unsigned rows;
+    int64_t first, end;
+    int64_t x_row;
+} nacre_winograd_run;
+
 /* Winograd's transforms for 3 x 3 windows, 2 x 2 outputs at a time; `step`: from one of the 16 products to the
    next. */
 typedef struct nacre_winograd_kernels {
-    /* x: 4 x 4 pixels, rows x_row apart; those of rows and columns whose bit is 0 count as 0 */
-    void (*input)(unsigned rows, unsigned columns, const float *x, int64_t x_row, float *out,
-                  int64_t step);
+    /* x: the first tile's first pixel. out: a pixel for each tile */
+    void (*input)(const nacre_winograd_run *run, const float *x, float *out, int64_t step);
     /* y: the first `rows` x `columns` of 2 x 2 pixels, bias added, then what `after` says, if not NULL */
     void (*output)(const float *m, int64_t step, const float *bias, const nacre_conv_after *after,
                    int rows, int columns, float *y, int64_t y_row);
@@ -326,14 +334,9 @@ typedef struct nacre_winograd_kernels {
        gradient */
     void (*gradient)(int rows, int columns, const float *dy, int64_t dy_row, float *out,
                      int64_t step);
-    /* Of a sample alone, whose tiles are counted row after row, sixteen to a group. First half of the input's
-       transform: `rows` rows of a plane with zeros around it, each of `tiles` tiles 2 pixels apart, to
-       out[4][row % 2][plane], there [row / 2][tile]. May read 34 floats behind the last row and write 16. */
-    void (*rows_of_tiles)(int64_t rows, int64_t tiles, const float *x, int64_t x_row, float *out,
-                          int64_t plane);
-    /* Second half, from a group's first tile in x: to out[group][16] of each product. */
-    void (*groups_of_tiles)(int64_t groups, int64_t tiles, const float *x, int64_t plane,
-                            float *out, int64_t step);
+    /* Of a sample alone, whose tiles are counted row after row, sixteen to a group: neighbours in a row, two pixels
+       apart, between zeros. May read 34 floats behind them. */
+    void (*row_of_tiles)(int64_t tiles, const float *x, int64_t x_row, float *out, int64_t step);
     /* m[group][16] of each product, group `first` of the grid being the first one, to the pixels of the plane, with
        bias and what `after` says */
     void (*place_groups)(const nacre_winograd_grid *grid, int64_t first, int64_t groups,

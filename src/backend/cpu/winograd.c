@@ -30,8 +30,8 @@ typedef struct winograd_job {
     int64_t top, left;                      /* padding as seen from the outputs */
     int64_t tile_rows, tile_columns, tiles; /* tiles: of an image, or groups of 16 of them */
     nacre_winograd_grid grid;               /* of a sample alone */
-    int64_t pad_row, area_rows, plane;      /* and what halves of its transform work in, */
-    float *areas;                           /* for each task: [area_rows][pad_row], [4][2][plane] */
+    int64_t pad_row, area_rows;             /* and where its pixels lie between zeros, */
+    float *areas;                           /* for each task: [area_rows][pad_row] */
     bool split;                             /* two sweeps */
     int64_t items;
     int64_t chunk, chunks; /* tiles transformed together; chunks of an image */
@@ -64,13 +64,12 @@ static int64_t pixels_step(const winograd_job *j, int64_t tiles) {
     return (j->s.in_channels * tiles + 1) * NACRE_LANES;
 }
 
-/* Floats behind an area, and behind a plane within it, that whole vectors reach. */
+/* Floats behind an area that whole vectors reach. */
 enum { BEHIND = 3 * NACRE_LANES };
 
-static int64_t padded_floats(const winograd_job *j) {
-    return (j->area_rows * j->pad_row + BEHIND + NACRE_LANES - 1) / NACRE_LANES * NACRE_LANES;
+static int64_t area_floats(const winograd_job *j) {
+    return nacre_parts(j->area_rows * j->pad_row + BEHIND, NACRE_LANES) * NACRE_LANES;
 }
-static int64_t area_floats(const winograd_job *j) { return padded_floats(j) + 2 * SIDE * j->plane; }
 
 /* Groups first .. first + groups of channels from .. end of a sample alone. A channel's pixels are copied between
    zeros, so that no tile looks for the image's edge. */
@@ -87,7 +86,6 @@ static void transform_groups(const winograd_job *j, int64_t sample, int64_t firs
     const int64_t skip = nacre_smaller(rows, nacre_larger(0, -top));
     const int64_t copied = nacre_larger(0, nacre_smaller(rows, s->in_rows - top) - skip);
     const int64_t width = nacre_smaller(s->in_columns, j->pad_row - j->left);
-    float *halves = area + padded_floats(j);
     memset(area, 0, (size_t)area_floats(j) * sizeof *area);
     for (int64_t c = from; c < end; c++) {
         const float *x = s->in + (sample * s->in_channels + c) * s->in_rows * s->in_columns;
@@ -95,9 +93,15 @@ static void transform_groups(const winograd_job *j, int64_t sample, int64_t firs
             s->c.level->elementwise->copy_rows(copied, width, x + (top + skip) * s->in_columns,
                                                s->in_columns, area + skip * j->pad_row + j->left,
                                                j->pad_row);
-        kernels->rows_of_tiles(rows, wide, area, j->pad_row, halves, j->plane);
-        kernels->groups_of_tiles(groups, wide, halves + first * NACRE_LANES - top_tile * wide,
-                                 j->plane, out + c * groups * NACRE_LANES, step);
+        float *to = out + c * groups * NACRE_LANES;
+        for (int64_t row = top_tile; row < end_tile; row++) {
+            int64_t tile = nacre_larger(row * wide, first * NACRE_LANES);
+            int64_t end_of_row = nacre_smaller((row + 1) * wide, (first + groups) * NACRE_LANES);
+            kernels->row_of_tiles(end_of_row - tile,
+                                  area + OUT_SIDE *
+                                             ((row - top_tile) * j->pad_row + tile - row * wide),
+                                  j->pad_row, to + tile - first * NACRE_LANES, step);
+        }
     }
 }
 
@@ -105,21 +109,17 @@ static void transform_groups(const winograd_job *j, int64_t sample, int64_t firs
 static void transform_tiles(const winograd_job *j, int64_t block, int64_t first, int64_t tiles,
                             float *out) {
     const nacre_conv_sums *s = &j->s;
-    int64_t x_row = s->in_columns * NACRE_LANES, plane = s->in_rows * x_row;
-    int64_t step = pixels_step(j, tiles), at[MOST_TILES];
-    unsigned rows[MOST_TILES], columns[MOST_TILES];
-    for (int64_t t = 0; t < tiles; t++) {
-        int64_t row = (first + t) / j->tile_columns * OUT_SIDE - j->top;
-        int64_t column = (first + t) % j->tile_columns * OUT_SIDE - j->left;
-        rows[t] = nacre_winograd_inside(row, s->in_rows);
-        columns[t] = nacre_winograd_inside(column, s->in_columns);
-        at[t] = row * x_row + column * NACRE_LANES;
-    }
+    int64_t plane = s->in_rows * s->in_columns * NACRE_LANES, step = pixels_step(j, tiles);
+    nacre_winograd_place runs[MOST_TILES];
+    int count = 0;
+    for (int64_t t = 0; t < tiles; t += runs[count++].run.tiles)
+        runs[count] = nacre_winograd_place_of(first + t, tiles - t, j->tile_columns, j->top,
+                                              j->left, s->in_rows, s->in_columns);
     /* A channel at a time: neighbouring tiles lie side by side. */
     for (int64_t c = 0; c < s->in_channels; c++) {
         const float *x = s->in + (block * s->in_channels + c) * plane;
-        for (int64_t t = 0; t < tiles; t++, out += NACRE_LANES)
-            s->c.level->winograd->input(rows[t], columns[t], x + at[t], x_row, out, step);
+        for (int i = 0; i < count; out += runs[i++].run.tiles * NACRE_LANES)
+            s->c.level->winograd->input(&runs[i].run, x + runs[i].at, out, step);
     }
 }
 
@@ -275,8 +275,6 @@ static void shape_areas(winograd_job *j) {
     j->grid = (nacre_winograd_grid){j->s.out_rows, j->s.out_columns, j->tile_rows, j->tile_columns};
     j->pad_row = OUT_SIDE * wide + SIDE - OUT_SIDE;
     j->area_rows = OUT_SIDE * tile_rows + SIDE - OUT_SIDE;
-    j->plane = (tile_rows + 1) * wide + BEHIND;
-    j->plane = nacre_parts(j->plane, NACRE_LANES) * NACRE_LANES;
 }
 
 static winograd_job job_of(const nacre_conv_sums *s) {

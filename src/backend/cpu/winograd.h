@@ -18,12 +18,30 @@ static inline bool nacre_winograd_takes(const nacre_conv *c) {
            column->stride == 1 && row->dilation == 1 && column->dilation == 1;
 }
 
-/* Bits of a tile's four elements, from `first` on, that lie in [0, extent). */
-static inline unsigned nacre_winograd_inside(int64_t first, int64_t extent) {
-    unsigned bits = 0;
+/* The tiles of a plane in one row, at most `most` from tile `first` on, and where their first pixel lies in x:
+   `top` and `left` are the padding. */
+typedef struct nacre_winograd_place {
+    nacre_winograd_run run;
+    int64_t at;
+} nacre_winograd_place;
+
+static inline nacre_winograd_place nacre_winograd_place_of(int64_t first, int64_t most,
+                                                           int64_t tile_columns, int64_t top,
+                                                           int64_t left, int64_t rows,
+                                                           int64_t columns) {
+    int64_t row = first / tile_columns * NACRE_WINOGRAD_OUT_SIDE - top;
+    int64_t column = first % tile_columns * NACRE_WINOGRAD_OUT_SIDE - left;
+    int64_t left_in_row = tile_columns - first % tile_columns;
+    nacre_winograd_place place = {
+        .run = {.tiles = most < left_in_row ? most : left_in_row,
+                .first = -column,
+                .end = columns - column,
+                .x_row = columns * NACRE_LANES},
+        .at = (row * columns + column) * NACRE_LANES,
+    };
     for (int i = 0; i < NACRE_WINOGRAD_SIDE; i++)
-        if (first + i >= 0 && first + i < extent) bits |= 1u << i;
-    return bits;
+        if (row + i >= 0 && row + i < rows) place.run.rows |= 1u << i;
+    return place;
 }
 
 #endif

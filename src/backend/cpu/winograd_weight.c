@@ -55,36 +55,49 @@ static void clear_dead_lanes(const gradient *g, int64_t tile, float *out, int64_
         memset(out + p * step + rest, 0, (size_t)(NACRE_LANES - rest) * sizeof *out);
 }
 
-/* The round's tiles of channel `index` of x, or of an output of dy behind those. */
-static void transform_task(void *context, size_t index) {
-    const gradient *g = context;
+/* The round's tiles of an output of dy. */
+static void transform_gradients(const gradient *g, int64_t channel) {
     const nacre_conv *c = &g->c;
-    const nacre_winograd_kernels *kernels = c->level->winograd;
-    int64_t channel = (int64_t)index, channels = c->x_channels;
-    bool of_dy = channel >= channels;
-    int64_t plane = c->row.x * c->column.x * NACRE_LANES, x_row = c->column.x * NACRE_LANES;
     int64_t y_row = c->column.y * NACRE_LANES, y_plane = c->row.y * y_row;
-    int64_t step = product_step(g, of_dy ? g->outs : channels);
-    if (of_dy) channel -= channels;
-    float *out = (of_dy ? g->gradients : g->pixels) + channel * line_floats(g);
+    int64_t step = product_step(g, g->outs);
+    float *out = g->gradients + channel * line_floats(g);
     for (int64_t i = 0; i < g->round_tiles; i++, out += NACRE_LANES) {
         int64_t tile = g->first_tile + i, block = tile / g->tiles, at = tile % g->tiles;
         int64_t row = at / g->tile_columns * OUT_SIDE, column = at % g->tile_columns * OUT_SIDE;
-        if (of_dy) {
-            const float *dy = g->dy + (block * c->y_channels + g->first_out + channel) * y_plane;
-            kernels->gradient((int)nacre_smaller(OUT_SIDE, c->row.y - row),
-                              (int)nacre_smaller(OUT_SIDE, c->column.y - column),
-                              dy + row * y_row + column * NACRE_LANES, y_row, out, step);
-        } else {
-            const float *x = g->x + (block * channels + channel) * plane;
-            row -= c->row.padding;
-            column -= c->column.padding;
-            kernels->input(nacre_winograd_inside(row, c->row.x),
-                           nacre_winograd_inside(column, c->column.x),
-                           x + row * x_row + column * NACRE_LANES, x_row, out, step);
-        }
+        const float *dy = g->dy + (block * c->y_channels + g->first_out + channel) * y_plane;
+        c->level->winograd->gradient((int)nacre_smaller(OUT_SIDE, c->row.y - row),
+                                     (int)nacre_smaller(OUT_SIDE, c->column.y - column),
+                                     dy + row * y_row + column * NACRE_LANES, y_row, out, step);
         clear_dead_lanes(g, tile, out, step);
     }
+}
+
+/* The round's tiles of a channel of x. */
+static void transform_pixels(const gradient *g, int64_t channel) {
+    const nacre_conv *c = &g->c;
+    int64_t plane = c->row.x * c->column.x * NACRE_LANES, step = product_step(g, c->x_channels);
+    float *out = g->pixels + channel * line_floats(g);
+    for (int64_t i = 0, tiles; i < g->round_tiles; i += tiles) {
+        int64_t tile = g->first_tile + i, block = tile / g->tiles;
+        nacre_winograd_place place =
+            nacre_winograd_place_of(tile % g->tiles, g->round_tiles - i, g->tile_columns,
+                                    c->row.padding, c->column.padding, c->row.x, c->column.x);
+        tiles = place.run.tiles;
+        const float *x = g->x + (block * c->x_channels + channel) * plane;
+        c->level->winograd->input(&place.run, x + place.at, out, step);
+        for (int64_t t = 0; t < tiles; t++, out += NACRE_LANES)
+            clear_dead_lanes(g, tile + t, out, step);
+    }
+}
+
+/* Channel `index` of x, or an output of dy behind those. */
+static void transform_task(void *context, size_t index) {
+    const gradient *g = context;
+    int64_t channel = (int64_t)index, channels = g->c.x_channels;
+    if (channel < channels)
+        transform_pixels(g, channel);
+    else
+        transform_gradients(g, channel - channels);
 }
 
 /* ---- products ---- */

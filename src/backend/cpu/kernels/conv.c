@@ -21,9 +21,6 @@ static const float lane_numbers[NACRE_LANES] = {0, 1, 2,  3,  4,  5,  6,  7,
 
 /* ---- outputs ---- */
 
-/* A pointer that is not taken apart again into what it was added up from: registers are short here. */
-#define KEEP(pointer) __asm__("" : "+r"(pointer))
-
 /* One tap of one channel added to a tile. */
 INLINE void add_tap(const int outs, const int pixels, const float *x, int64_t x_step,
                     const float *weight, vec sum[MOST_OUTS][MOST_PIXELS]) {

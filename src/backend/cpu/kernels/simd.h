@@ -262,6 +262,9 @@ INLINE vec vec_from_u8(const uint8_t *p) {
 #define HOLD(a) ((void)0)
 #endif
 
+/* A pointer that is not taken apart again into what it was added up from, where registers are short. */
+#define KEEP(pointer) __asm__("" : "+r"(pointer))
+
 INLINE vec vec_load_part(const float *p, size_t n) { return vec_load_or(p, n, 0.0f); }
 INLINE vec vec_zero(void) { return vec_set(0.0f); }
 INLINE vec vec_neg(vec a) { return bits_vec(ivec_xor(vec_bits(a), ivec_set(INT32_MIN))); }

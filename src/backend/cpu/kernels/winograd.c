@@ -15,32 +15,36 @@ INLINE void turn_input(vec d[SIDE]) {
     d[3] = e;
 }
 
-/* One 4 x 4 tile of x, rows x_row floats apart, to 16 numbers per lane, `step` floats apart. Pixels of rows and
-   columns whose bits are 0 are 0 and not read. */
-INLINE void input_tile(unsigned rows, unsigned columns, const float *x, int64_t x_row, float *out,
-                       int64_t step) {
-    vec d[SIDE][SIDE];
-    EACH (r, SIDE) {
-        EACH (c, SIDE)
-            d[r][c] = rows >> r & columns >> c & 1 ? vec_load(x + r * x_row + c * NACRE_LANES)
-                                                   : vec_zero();
-        turn_input(d[r]);
-    }
-    EACH (c, SIDE) {
-        vec column[SIDE];
-        EACH (r, SIDE) column[r] = d[r][c];
-        turn_input(column);
-        EACH (r, SIDE) vec_store(out + (r * SIDE + c) * step, column[r]);
-    }
+/* Four pixels of a column, turned. */
+INLINE void input_column(const nacre_winograd_run *run, int64_t column, const float *x,
+                         vec d[SIDE]) {
+    const bool inside = column >= run->first && column < run->end;
+    EACH (r, SIDE) d[r] = inside && run->rows >> r & 1 ? vec_load(x + r * run->x_row) : vec_zero();
+    turn_input(d);
 }
 
-static void input(unsigned rows, unsigned columns, const float *x, int64_t x_row, float *out,
-                  int64_t step) {
+/* Neighbouring tiles share two columns. */
+static void input(const nacre_winograd_run *run, const float *x, float *out, int64_t step) {
     for (int at = 0; at < NACRE_LANES; at += LANES) {
-        if (rows == 15 && columns == 15)
-            input_tile(15, 15, x + at, x_row, out + at, step);
-        else
-            input_tile(rows, columns, x + at, x_row, out + at, step);
+        const float *from = x + at;
+        float *tile = out + at;
+        vec d[SIDE][SIDE]; /* by columns */
+        EACH (c, 2) input_column(run, c, from + c * NACRE_LANES, d[c]);
+        for (int64_t column = 2; column <= 2 * run->tiles; column += 2, tile += NACRE_LANES) {
+            from += 2 * NACRE_LANES;
+            EACH (c, 2) input_column(run, column + c, from + c * NACRE_LANES, d[2 + c]);
+            float *to = tile;
+            EACH (r, SIDE) {
+                vec line[SIDE];
+                EACH (c, SIDE) line[c] = d[c][r];
+                turn_input(line);
+                EACH (c, SIDE) vec_store(to + c * step, line[c]);
+                to += SIDE * step;
+                KEEP(to);
+            }
+            EACH (c, 2)
+                EACH (r, SIDE) d[c][r] = d[2 + c][r];
+        }
     }
 }
 
@@ -141,33 +145,23 @@ static void weights(int64_t channels, bool flipped, const float *packed, float *
 
 /* ---- a sample alone: the lanes are tiles that follow each other, row after row ---- */
 
-/* The horizontal half of the input's transform. Whole vectors are stored: what they hold beyond a row of tiles is
-   overwritten by the next one. */
-static void rows_of_tiles(int64_t rows, int64_t tiles, const float *x, int64_t x_row, float *out,
-                          int64_t plane) {
-    for (int64_t row = 0; row < rows; row++, x += x_row) {
-        float *to = out + (row & 1) * plane + (row >> 1) * tiles;
-        for (int64_t t = 0; t < tiles; t += LANES) {
-            const float *from = x + 2 * t;
-            const vec a = vec_load(from), b = vec_load(from + LANES);
-            const vec c = vec_load(from + 2), e = vec_load(from + 2 + LANES);
-            vec d[SIDE] = {vec_even(a, b), vec_odd(a, b), vec_even(c, e), vec_odd(c, e)};
-            turn_input(d);
-            EACH (q, SIDE) vec_store(to + q * 2 * plane + t, d[q]);
+/* Columns are turned as they lie, then each row's even and odd ones beside each other: in the order of `input`. */
+static void row_of_tiles(int64_t tiles, const float *x, int64_t x_row, float *out, int64_t step) {
+    static const int64_t begin[SIDE] = {0, LANES, 2, LANES + 2};
+    for (int64_t t = 0; t < tiles; t += LANES) {
+        vec d[SIDE][SIDE];
+        EACH (i, SIDE) {
+            EACH (r, SIDE) d[i][r] = vec_load(x + 2 * t + begin[i] + r * x_row);
+            turn_input(d[i]);
         }
-    }
-}
-
-/* The vertical half, of whole groups of 16 tiles. */
-static void groups_of_tiles(int64_t groups, int64_t tiles, const float *x, int64_t plane,
-                            float *out, int64_t step) {
-    for (int64_t at = 0; at < groups * NACRE_LANES; at += LANES) {
-        EACH (q, SIDE) {
-            const float *from = x + q * 2 * plane + at;
-            vec d[SIDE] = {vec_load(from), vec_load(from + plane), vec_load(from + tiles),
-                           vec_load(from + plane + tiles)};
-            turn_input(d);
-            EACH (r, SIDE) vec_store(out + (r * SIDE + q) * step + at, d[r]);
+        float *to = out + t;
+        EACH (r, SIDE) {
+            vec line[SIDE] = {vec_even(d[0][r], d[1][r]), vec_odd(d[0][r], d[1][r]),
+                              vec_even(d[2][r], d[3][r]), vec_odd(d[2][r], d[3][r])};
+            turn_input(line);
+            EACH (c, SIDE) vec_store_n(to + c * step, (size_t)(tiles - t), line[c]);
+            to += SIDE * step;
+            KEEP(to);
         }
     }
 }
@@ -261,8 +255,7 @@ const nacre_winograd_kernels NACRE_AT_LEVEL(nacre_winograd_kernels) = {
     .input = input,
     .output = output,
     .gradient = gradient,
-    .rows_of_tiles = rows_of_tiles,
-    .groups_of_tiles = groups_of_tiles,
+    .row_of_tiles = row_of_tiles,
     .place_groups = place_groups,
     .weights = weights,
 };
