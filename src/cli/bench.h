@@ -43,7 +43,10 @@ typedef struct nacre_cli_machine {
 /* working_set: bytes of what a step reads and writes at least, which decides what memory it comes from. */
 bool nacre_cli_machine_make(nacre_cli_machine *machine, double working_set); /* false: error set */
 void nacre_cli_machine_free(nacre_cli_machine *machine);
-nacre_status nacre_cli_machine_look(nacre_cli_machine *machine);
+/* On the threads in use and on one. */
+void nacre_cli_machine_look(nacre_cli_machine *machine);
+/* On all threads, after the last look: until then a process of one thread stays one. */
+nacre_status nacre_cli_machine_look_at_all(nacre_cli_machine *machine);
 /* Microseconds that so much work takes at least: not less than arithmetic and memory one after the other. gbytes: one
    of the machine's bandwidths, that which fits the work. */
 double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes,

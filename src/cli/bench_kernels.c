@@ -164,10 +164,10 @@ static nacre_status measure(selection *chosen, nacre_cli_machine *machine, doubl
         for (size_t i = 0; status == NACRE_OK && i < chosen->count; i++) {
             status = measure_case(&chosen->results[i], each);
         }
-        status = status ? status : nacre_cli_machine_look(machine);
+        nacre_cli_machine_look(machine);
     }
     nacre_trace_stop();
-    return status;
+    return status ? status : nacre_cli_machine_look_at_all(machine);
 }
 
 static void append_shapes(const nacre_cli_case *c, char *text, size_t size) {

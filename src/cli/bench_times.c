@@ -69,26 +69,31 @@ void nacre_cli_machine_free(nacre_cli_machine *machine) {
     *machine = (nacre_cli_machine){0};
 }
 
-nacre_status nacre_cli_machine_look(nacre_cli_machine *machine) {
-    int used = nacre_threads(), all = nacre_usable_cpus();
-    nacre_status status = NACRE_OK;
+void nacre_cli_machine_look(nacre_cli_machine *machine) {
     machine->gbytes =
         fmax(machine->gbytes, nacre_cli_stream_gbytes(machine->stream, machine->stream_count));
     machine->read_gbytes =
         fmax(machine->read_gbytes, nacre_cli_read_gbytes(machine->stream, machine->stream_count));
     machine->gflops_one = fmax(machine->gflops_one, nacre_cli_peak_gflops_one());
     machine->gflops = fmax(machine->gflops, nacre_cli_peak_gflops());
-    if (used == all) {
-        machine->gflops_all = machine->gflops;
-    } else {
-        status = nacre_set_threads(all);
-        machine->gflops_all = fmax(machine->gflops_all, nacre_cli_peak_gflops());
-        status = status == NACRE_OK ? nacre_set_threads(used) : status;
-    }
-    if (used == 1) {
+    if (nacre_threads() == 1) {
         machine->gflops = machine->gflops_one = fmax(machine->gflops, machine->gflops_one);
     }
-    return status;
+}
+
+nacre_status nacre_cli_machine_look_at_all(nacre_cli_machine *machine) {
+    enum { LOOKS = 5 };
+    int used = nacre_threads(), all = nacre_usable_cpus();
+    machine->gflops_all = machine->gflops;
+    if (used == all) {
+        return NACRE_OK;
+    }
+    nacre_status status = nacre_set_threads(all);
+    machine->gflops_all = 0;
+    for (int i = 0; status == NACRE_OK && i < LOOKS; i++) {
+        machine->gflops_all = fmax(machine->gflops_all, nacre_cli_peak_gflops());
+    }
+    return status == NACRE_OK ? nacre_set_threads(used) : status;
 }
 
 double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes,

@@ -95,7 +95,10 @@ static nacre_status take_plan(measurement *m) {
     return NACRE_OK;
 }
 
+/* What the forward pass keeps for its gradients is a result when it runs alone, in memory of its own; within a step it
+   lies in the arena. It is the computing of the parts that is told, so that memory is warm in both. */
 static nacre_status prepare(measurement *m, double seconds) {
+    nacre_cli_keep_memory();
     m->planned = nacre_cli_has_plan();
     nacre_status status = take_plan(m);
     if (status != NACRE_OK) {
@@ -108,13 +111,15 @@ static nacre_status prepare(measurement *m, double seconds) {
     return made ? warm_up(m, seconds) : NACRE_OUT_OF_MEMORY;
 }
 
-static nacre_status measure(measurement *m, const nacre_cli_bench_values *values) {
+/* *traced: a trace was begun, and is to be ended whatever is returned. */
+static nacre_status measure(measurement *m, const nacre_cli_bench_values *values, bool *traced) {
     nacre_status status = prepare(m, values->seconds);
     if (status == NACRE_OK && values->trace) {
         status = nacre_trace_begin(values->trace);
         if (status != NACRE_OK) {
             return status;
         }
+        *traced = true;
         nacre_cli_signals_hold(); /* what was traced is written after a signal too */
         nacre_cli_signals_cancel(true);
     }
@@ -124,13 +129,10 @@ static nacre_status measure(measurement *m, const nacre_cli_bench_values *values
         uint64_t begin = nacre_clock_ns();
         status = run_slice(m, values->seconds / SLICES);
         spent += (double)(nacre_clock_ns() - begin) * 1e-9;
-        if (status == NACRE_OK) {
-            status = nacre_cli_machine_look(&m->machine);
-        }
+        nacre_cli_machine_look(&m->machine);
     }
-    if (values->trace) {
-        nacre_status written = nacre_trace_end();
-        status = status == NACRE_OK ? written : status;
+    if (status == NACRE_OK && !nacre_cli_signal()) {
+        status = nacre_cli_machine_look_at_all(&m->machine);
     }
     nacre_cli_times_sort(&m->step);
     nacre_cli_times_sort(&m->forward);
@@ -149,6 +151,11 @@ static double bandwidth_of(const measurement *m) {
     return m->whole == NACRE_CLI_INFER ? m->machine.read_gbytes : m->machine.gbytes;
 }
 
+/* How much longer one took than the other; NaN, and not a figure, where it did not. */
+static double difference(double longer, double shorter) {
+    return longer >= shorter ? longer - shorter : NAN;
+}
+
 static figures figures_of(const measurement *m) {
     figures f = {
         .least = nacre_cli_times_at(&m->step, 0),
@@ -159,9 +166,18 @@ static figures figures_of(const measurement *m) {
     };
     double both = nacre_cli_times_at(&m->backward, 0);
     f.spread = (nacre_cli_times_at(&m->step, 0.9) - f.least) / f.least;
-    f.backward = fmax(both - f.forward, 0);
-    f.update = fmax(f.least - both, 0);
+    f.backward = difference(both, f.forward);
+    f.update = difference(f.least, both);
     return f;
+}
+
+/* Microseconds, or "-". */
+static void append_part(nacre_text *text, double us, const char *what) {
+    if (isnan(us)) {
+        nacre_text_append(text, "- %s", what);
+    } else {
+        nacre_text_append(text, "%.1f us %s", us, what);
+    }
 }
 
 /* A whole number, or null. */
@@ -256,9 +272,10 @@ static void append_table(const measurement *m, int64_t batch, nacre_text *text) 
     nacre_text_append(text, "time of a step   %.1f us at best, %.1f us median, spread %.0f %%\n",
                       f.least, f.median, 100 * f.spread);
     if (m->whole != NACRE_CLI_INFER) {
-        nacre_text_append(text,
-                          "its parts        %.1f us forward, %.1f us backward, %.1f us update\n",
-                          f.forward, f.backward, f.update);
+        nacre_text_append(text, "its parts        ");
+        append_part(text, f.forward, "forward, ");
+        append_part(text, f.backward, "backward, ");
+        append_part(text, f.update, "update\n");
     }
     if (m->planned) {
         append_work(m, &f, text);
@@ -334,6 +351,15 @@ static int check(const nacre_cli_workload *workload, int64_t batch, bool infer, 
 
 /* ---- the command ---- */
 
+/* What was traced is written last: where it cannot be, the figures are told all the same. */
+static int end_trace(int code) {
+    if (nacre_trace_end() == NACRE_OK) {
+        return code;
+    }
+    int failed = nacre_cli_library_error();
+    return code == NACRE_CLI_DONE ? failed : code;
+}
+
 static int stopped(void) {
     nacre_cli_error("interrupted: there are no figures");
     return 128 + nacre_cli_signal();
@@ -350,12 +376,16 @@ int nacre_cli_bench_workload(const nacre_cli_workload *workload,
         values->infer ? 1U << NACRE_CLI_INFER
                       : 1U << NACRE_CLI_FORWARD | 1U << NACRE_CLI_BACKWARD | 1U << NACRE_CLI_STEP;
     nacre_status status = nacre_cli_job_make_within(workload, batch, parts, &m.job);
+    bool traced = false;
     if (status == NACRE_OK) {
-        status = measure(&m, values);
+        status = measure(&m, values, &traced);
     }
     int code = nacre_cli_signal()   ? stopped()
                : status != NACRE_OK ? nacre_cli_library_error()
                                     : print_measurement(&m, batch, values->json);
+    if (traced) {
+        code = end_trace(code);
+    }
     nacre_cli_times_free(&m.step);
     nacre_cli_times_free(&m.forward);
     nacre_cli_times_free(&m.backward);

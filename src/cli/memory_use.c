@@ -4,6 +4,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 /* Linux: VmHWM of /proc/self/status. getrusage also counts what the process was before exec, a large
    parent for instance, so it is only the way out. */
@@ -34,4 +37,11 @@ double nacre_cli_peak_memory(void) {
 #endif
     }
     return bytes;
+}
+
+void nacre_cli_keep_memory(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, -1); /* as unsigned: never */
+#endif
 }

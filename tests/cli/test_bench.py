@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -107,13 +108,49 @@ class Bench(harness.ProgramTest):
                 figures = self.good("bench", workload, "--batch-size", 4, "--threads", 2, "--seconds",
                                     0.1, "--json").json
                 self.check_figures(figures, workload, "train", 4)
-                parts = sum(figures["us_" + part] for part in ("forward", "backward", "update"))
+                # Of a part that was not slower than what it contains there is no figure.
+                parts = sum(figures["us_" + part] or 0 for part in ("forward", "backward", "update"))
                 self.assertGreaterEqual(parts, 0.999 * figures["us_min"])
                 self.assertGreater(figures["us_forward"], 0)
                 inference = self.good("bench", workload, "--infer", "--batch-size", 4, "--threads", 2,
                                       "--seconds", 0.05, "--json").json
                 self.check_figures(inference, workload, "infer", 4)
                 self.assertLess(inference["flops"], figures["flops"])
+
+    def test_parts_are_timed_in_warm_memory(self):
+        """Results that every run makes anew are not given back to the system between two."""
+        if QUICK or self.emulated():
+            self.skipTest("another allocator, or none of our own to watch")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+        figures = self.good("bench", "lenet", "--batch-size", 1000, "--seconds", 0.5, "--threads", 1, "--json").json
+        pages = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
+        self.assertLess(pages * resource.getpagesize(), 1.5 * figures["peak_rss_bytes"])
+
+    def test_one_thread_stays_one_until_the_last_step(self):
+        if QUICK or self.emulated() or not os.path.exists("/proc/self/status"):
+            self.skipTest("other threads than those of nacre, or none to count")
+        process = subprocess.Popen([harness.PROGRAM, "bench", "mlp", "--threads", "1", "--seconds", "2", "--json"],
+                                   cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE)
+        most, begun = 0, time.monotonic()
+        while time.monotonic() < begun + 1.5 and process.poll() is None:
+            status = harness.read(f"/proc/{process.pid}/status").decode()
+            most = max(most, int(re.search(r"Threads:\s*(\d+)", status).group(1)))
+            time.sleep(0.005)
+        out, _ = process.communicate(timeout=harness.TIMEOUT)
+        figures = json.loads(out)
+        self.assertEqual((process.returncode, most), (0, 1))
+        self.assertGreater(figures["peak_all_gflops"], 0)
+        self.assertEqual(figures["peak_gflops"], figures["peak_one_gflops"])
+
+    def test_figures_are_told_though_the_trace_cannot_be_written(self):
+        def before():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        for flags in (["--json"], []):
+            result = self.run_nacre("bench", "mlp", "--seconds", 0.05, "--trace", "trace.json", *flags, before=before)
+            self.assertEqual(result.code, 1)
+            self.assertIn("us_min" if flags else "time of a step", result.out)
+            self.assertRegex(result.err, r"^nacre bench: [^\n]*trace\.json[^\n]*File too large[^\n]*\n$")
+            self.assertEqual(self.tree(), [])
 
     def test_the_batch_is_the_workloads_own_unless_given(self):
         self.assertEqual(self.good("bench", "mlp", "--seconds", 0, "--json").json["batch"], 64)
