@@ -33,6 +33,7 @@ void nacre_pool_trim(void);
 typedef struct nacre_region {
     unsigned char *base;
     size_t reserved, committed;
+    bool limited; /* less was reserved than asked for */
 } nacre_region;
 nacre_status nacre_region_reserve(nacre_region *region, size_t bytes);
 nacre_status nacre_region_grow(nacre_region *region, size_t bytes); /* makes [0, bytes) usable */

@@ -66,7 +66,7 @@ nacre_status nacre_region_reserve(nacre_region *region, size_t bytes) {
                           "out of memory: cannot reserve %zu bytes of address space: %s", bytes,
                           strerror(reason));
     }
-    *region = (nacre_region){.base = base, .reserved = rounded};
+    *region = (nacre_region){.base = base, .reserved = rounded, .limited = rounded < bytes};
     return NACRE_OK;
 }
 
@@ -77,10 +77,9 @@ nacre_status nacre_region_grow(nacre_region *region, size_t bytes) {
     }
     if (nacre_account_fails(bytes)) return NACRE_OUT_OF_MEMORY;
     if (bytes > region->reserved) {
-        return nacre_fail(NACRE_OUT_OF_MEMORY,
-                          "out of memory: %zu bytes in a region of %zu; raise the limit on address "
-                          "space (ulimit -v)",
-                          bytes, region->reserved);
+        return nacre_fail(NACRE_OUT_OF_MEMORY, "out of memory: %zu bytes in a region of %zu%s",
+                          bytes, region->reserved,
+                          region->limited ? "; raise the limit on address space (ulimit -v)" : "");
     }
     size_t open, wanted;
     if (!round_to_pages(region->committed, &open) || !round_to_pages(bytes, &wanted)) {

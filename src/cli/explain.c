@@ -3,6 +3,7 @@
 #include "cli/flags.h"
 #include "cli/output.h"
 #include "cli/subject.h"
+#include "plan/plan.h"
 
 #include <inttypes.h>
 #include <nacre/system.h>
@@ -126,6 +127,13 @@ static void append_table(const nacre_cli_subject *subject, bool infer, const nac
         "%zu are live at once in this order)\nparameters, state and inputs: %zu bytes\n",
         e->count, e->records, e->fused, e->dropped, e->recomputed, e->flops, e->bytes,
         e->peak_bytes, e->live_lower_bound, e->variable_bytes);
+    if (e->peak_bytes > NACRE_ARENA_MOST) {
+        nacre_text_append(
+            text,
+            "it cannot run: a plan may take %zu GiB at most; make the batch or shapes "
+            "smaller\n",
+            NACRE_ARENA_MOST >> 30);
+    }
 }
 
 static int print_explanation(nacre_cli_subject *subject, const explain *values) {

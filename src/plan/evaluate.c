@@ -5,9 +5,6 @@
 
 #include <string.h>
 
-/* Address space for a thread's arena; pages are only used as a plan needs them. */
-#define ARENA_RESERVE ((size_t)1 << 38)
-
 const nacre_backend_table *nacre_thread_backend(const nacre_thread *thread) {
     return thread->backend == NACRE_BACKEND_REFERENCE ? &nacre_backend_reference
                                                       : &nacre_backend_cpu;
@@ -223,10 +220,13 @@ static nacre_status reserve_root(nacre_planner *planner, nacre_value *root, size
     return NACRE_OK;
 }
 
-static nacre_status reserve(nacre_planner *planner, const nacre_plan *plan) {
+static nacre_status reserve(nacre_planner *planner, nacre_plan *plan) {
     nacre_status status = NACRE_OK;
+    if (plan->arena_bytes > NACRE_ARENA_MOST) {
+        return nacre_plan_refuse(plan, NACRE_ARENA_MOST);
+    }
     if (!planner->arena.base) {
-        status = nacre_region_reserve(&planner->arena, ARENA_RESERVE);
+        status = nacre_region_reserve(&planner->arena, NACRE_ARENA_MOST);
     }
     if (status == NACRE_OK) {
         status = nacre_region_grow(&planner->arena, plan->arena_bytes);

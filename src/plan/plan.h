@@ -147,6 +147,9 @@ typedef struct nacre_plan {
 } nacre_plan;
 
 /* The thread's planner. */
+/* Address space for a thread's arena: what a plan may take at most. Pages are only used as it needs them. */
+#define NACRE_ARENA_MOST ((size_t)1 << 38)
+
 typedef struct nacre_planner {
     nacre_work work;
     nacre_plan *buckets[256];
@@ -185,8 +188,8 @@ double nacre_plan_step_flops(const nacre_plan *plan, const plan_step *step);
 bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step);
 bool nacre_plan_layout(nacre_plan *plan);
 bool nacre_plan_verify(const nacre_plan *plan);
-/* Sets the error of a plan that takes more than the limit, naming what is largest. */
-void nacre_plan_refuse(nacre_plan *plan, size_t limit);
+/* Sets the error of a plan that takes more than the limit, the thread's or NACRE_ARENA_MOST, naming what is largest. */
+nacre_status nacre_plan_refuse(nacre_plan *plan, size_t limit);
 void nacre_plan_free(nacre_plan *plan);
 void *nacre_plan_alloc(nacre_plan *plan, size_t count, size_t size); /* zeroed, freed with it */
 

@@ -281,16 +281,19 @@ static void name_largest(const nacre_plan *plan, int peak, char *text, size_t si
     }
 }
 
-void nacre_plan_refuse(nacre_plan *plan, size_t limit) {
+nacre_status nacre_plan_refuse(nacre_plan *plan, size_t limit) {
     size_t bytes = 0;
     char text[NAMED * (NACRE_SHAPE_TEXT + 96)] = "";
     int64_t *change = nacre_plan_alloc(plan, (size_t)plan->step_count + 1, sizeof *change);
     nacre_plan_positions(plan);
     int peak = change ? find_peak(plan, true, change, &bytes) : 0;
     name_largest(plan, peak, text, sizeof text);
-    nacre_fail(
+    bool own = limit < NACRE_ARENA_MOST;
+    return nacre_fail(
         NACRE_OUT_OF_MEMORY,
-        "the plan needs %zu bytes of memory, the limit is %zu; largest at its peak (step %d of "
-        "%d): %s; raise the limit or make the batch smaller",
-        plan->arena_bytes, limit, peak + 1, plan->step_count, text);
+        "%s needs %zu bytes of memory, %s %zu%s; largest at its peak (step %d of %d): %s; %s",
+        own ? "the plan" : "out of memory: the plan", plan->arena_bytes,
+        own ? "the limit is" : "more than the", own ? limit : limit >> 30,
+        own ? "" : " GiB that any plan may take", peak + 1, plan->step_count, text,
+        own ? "raise the limit or make the batch smaller" : "make the batch or shapes smaller");
 }

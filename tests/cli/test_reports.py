@@ -80,6 +80,11 @@ class Reports(harness.ProgramTest):
         found, _ = self.ways("lenet", "--backend", "reference")
         self.assertEqual({text for texts in found.values() for text in texts}, {"reference"})
 
+    def test_explain_says_that_no_arena_can_hold_a_plan(self):
+        large = self.good("explain", "gpt", "--sequence-length", 8192, "--batch-size", 100000)
+        self.assertIn("it cannot run: a plan may take 256 GiB at most", large.out)
+        self.assertNotIn("cannot run", self.good("explain", "gpt").out)
+
     def test_explain_takes_threads_as_bench_does(self):
         for flags, threads in ((["--threads", 1], 1), (["--threads", 3], 3), ([], 2)):
             self.assertEqual(self.good("explain", "mlp", "--json", *flags, NACRE_THREADS="2").json["threads"], threads)

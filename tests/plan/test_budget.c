@@ -239,6 +239,25 @@ static void what_is_stored_for_a_gradient_leaves_the_arena_at_once(void **state)
 
 static int make_all(void **state) { return make_weights(state) || make_filters(state); }
 
+/* There is a bound that no limit on address space moves: only smaller shapes help. */
+static void more_than_any_plan_may_take_is_refused_before_any_work(void **state) {
+    (void)state;
+    nacre_scope scope = nacre_scope_begin();
+    nacre_tensor *image = nacre_ones(NACRE_SHAPE(5, 1, 28, 28));
+    nacre_tensor *kernel = nacre_ones(NACRE_SHAPE(8, 1, 3, 3));
+    assert_int_equal(nacre_eval_all((nacre_tensor *[]){image, kernel}, 2), NACRE_OK);
+    nacre_tensor *y = nacre_f_conv2d(image, kernel, NULL, .padding = {1000000, 1000000});
+    assert_int_equal(nacre_eval(nacre_sum(y)), NACRE_OUT_OF_MEMORY);
+    const char *message = nacre_error_message();
+    assert_non_null(strstr(message, "more than the 256 GiB that any plan may take; largest"));
+    assert_non_null(strstr(message, "[5,8,2000026,2000026]"));
+    assert_non_null(strstr(message, "make the batch or shapes smaller"));
+    assert_null(strstr(message, "ulimit"));
+    nacre_scope_end(scope);
+    assert_int_equal(nacre_error_code(), NACRE_OUT_OF_MEMORY);
+    assert_float_equal(nacre_item(nacre_sum(nacre_ones(NACRE_SHAPE(3)))), 3, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_tighter_limit_recomputes_and_changes_no_bit, release_limit),
@@ -249,6 +268,7 @@ int main(void) {
         cmocka_unit_test_teardown(every_limit_is_kept_or_refused, release_limit),
         cmocka_unit_test_teardown(norms_are_repeated_with_the_same_bits, release_limit),
         cmocka_unit_test(what_is_stored_for_a_gradient_leaves_the_arena_at_once),
+        cmocka_unit_test(more_than_any_plan_may_take_is_refused_before_any_work),
     };
     return cmocka_run_group_tests(tests, make_all, NULL);
 }
