@@ -1,5 +1,5 @@
 /* Trains a language model on the characters of a text: train_gpt [STEPS [FILE]]. Without FILE it reads
-   $NACRE_DATA/tinyshakespeare/input.txt, and without that a few lines of its own. */
+   $NACRE_DATA/tinyshakespeare/input.txt, and where that is not there a few lines of its own. */
 #include "models/models.h"
 
 #include <nacre/nacre.h>
@@ -33,14 +33,12 @@ typedef struct text {
     int64_t letters;
 } text;
 
-static bool text_read(text *t, const char *path) {
-    FILE *file = path ? fopen(path, "rb") : NULL;
-    if (path && !file) return false;
+/* file NULL: the few lines. */
+static bool text_read(text *t, FILE *file) {
     t->bytes = malloc((size_t)1 << 24);
     if (!t->bytes) return false;
     if (file) {
         t->length = (int64_t)fread(t->bytes, 1, (size_t)1 << 24, file);
-        fclose(file);
     } else {
         t->length = (int64_t)sizeof few_lines - 1;
         memcpy(t->bytes, few_lines, sizeof few_lines - 1);
@@ -53,6 +51,19 @@ static bool text_read(text *t, const char *path) {
         t->index[c] = t->letters++;
     }
     return t->length > GPT_CONTEXT;
+}
+
+static bool text_open(text *t, const char *named) {
+    char path[1024];
+    const char *data = getenv("NACRE_DATA");
+    snprintf(path, sizeof path, "%s/tinyshakespeare/input.txt", data ? data : ".");
+    FILE *file = fopen(named ? named : path, "rb");
+    bool good = (file || !named) && text_read(t, file);
+    if (file) fclose(file);
+    if (!good)
+        fprintf(stderr, "%s: no text of more than %d characters there\n", named ? named : path,
+                GPT_CONTEXT);
+    return good;
 }
 
 /* Sample i: 64 characters from place i on; the target is the same one place further. */
@@ -126,16 +137,14 @@ static nacre_status train(nacre_module *net, nacre_dataset *set, int64_t steps, 
 }
 
 int main(int argc, char **argv) {
-    int64_t steps = argc > 1 ? atoll(argv[1]) : 200;
-    char path[1024] = "";
-    const char *data = getenv("NACRE_DATA");
-    if (argc > 2)
-        snprintf(path, sizeof path, "%s", argv[2]);
-    else if (data)
-        snprintf(path, sizeof path, "%s/tinyshakespeare/input.txt", data);
+    char *end = "";
+    int64_t steps = argc > 1 ? strtoll(argv[1], &end, 10) : 200;
+    if (argc > 3 || *end != '\0' || steps < 1) {
+        fprintf(stderr, "usage: train_gpt [STEPS [FILE]], STEPS from 1\n");
+        return 2;
+    }
     text t = {0};
-    if (!text_read(&t, path[0] ? path : NULL)) {
-        fprintf(stderr, "%s: no text of more than %d characters there\n", path, GPT_CONTEXT);
+    if (!text_open(&t, argc > 2 ? argv[2] : NULL)) {
         free(t.bytes);
         return 1;
     }
