@@ -1,4 +1,5 @@
 /* nacre tune: which way products of a network's training step run fastest on this machine. */
+#define _POSIX_C_SOURCE 200809L /* access */
 #include "cli/tune.h"
 
 #include "base/error.h"
@@ -9,6 +10,7 @@
 #include "io/tuning.h"
 
 #include <nacre/system.h>
+#include <unistd.h>
 
 typedef struct tune {
     int64_t batch_size, threads;
@@ -63,7 +65,7 @@ static nacre_status open_table(bool dry_run) {
         nacre_error_clear();
         status = NACRE_OK;
     }
-    return status == NACRE_OK && !dry_run ? nacre_tuning_save(NULL) : status;
+    return status == NACRE_OK && !dry_run ? nacre_tuning_check_place() : status;
 }
 
 /* What a run of the command has so far. With --json all is printed at its end. */
@@ -105,15 +107,18 @@ static int print_end(session *all) {
     char path[NACRE_TUNING_PATH_BYTES];
     size_t count = nacre_tuning_count();
     nacre_tuning_path(path);
+    bool there = access(path, F_OK) == 0;
     nacre_text text = {0};
     if (all->values->json) {
         nacre_text_append(&all->json, "],\"entries\":%zu,\"file\":", count);
-        nacre_text_append_json(&all->json, all->values->dry_run ? "" : path);
+        nacre_text_append_json(&all->json, all->values->dry_run || !there ? "" : path);
         nacre_text_append(&all->json, "}\n");
         return nacre_cli_print(&all->json);
     }
     if (all->values->dry_run) {
         nacre_text_append(&text, "nothing was written (--dry-run)\n");
+    } else if (!there) {
+        nacre_text_append(&text, "no table was written: there is nothing to keep\n");
     } else {
         nacre_text_append(&text, "%s: %zu product%s\n", path, count, nacre_cli_plural(count));
     }

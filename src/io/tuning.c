@@ -165,12 +165,26 @@ static nacre_status read_entry(const reader *r, part line, nacre_tuning_table *t
     return nacre_tuning_put(table, &entry);
 }
 
+/* Is the line the last one, without its newline, and the beginning of what it should be? */
+static bool is_cut(const reader *r, part line, const char *whole) {
+    return r->at == r->end && r->end[-1] != '\n' && line.length < strlen(whole) &&
+           memcmp(line.begin, whole, line.length) == 0;
+}
+
+static nacre_status refuse_cut(reader *r) {
+    r->line = r->line ? r->line : 1;
+    return refuse(r, "the file was cut: not even its head is whole");
+}
+
 static nacre_status read_head(reader *r) {
+    char cpu[NACRE_CPU_MODEL_BYTES + 8];
     part line;
-    if (!next_line(r, &line) || !is(line, first_line))
+    snprintf(cpu, sizeof cpu, "cpu %s", r->model);
+    if (!next_line(r, &line) || is_cut(r, line, first_line)) return refuse_cut(r);
+    if (!is(line, first_line))
         return refuse(r, "not \"nacre tuning 1\", the first line of a tuning table");
-    if (!next_line(r, &line) || !is(next_word(&line), "cpu"))
-        return refuse(r, "no \"cpu\" with its name");
+    if (!next_line(r, &line) || is_cut(r, line, cpu)) return refuse_cut(r);
+    if (!is(next_word(&line), "cpu")) return refuse(r, "no \"cpu\" with its name");
     if (!is(line, r->model))
         return nacre_fail(NACRE_BAD_FILE,
                           "%s: line %d: tuned on another CPU, this is %s; remove the file and tune "
@@ -343,18 +357,38 @@ static nacre_status make_folder_of(const char *path) {
     return status;
 }
 
+/* nacre_tuning_path, where there is one. */
+static nacre_status find_place(char out[NACRE_TUNING_PATH_BYTES]) {
+    nacre_tuning_path(out);
+    return *out
+               ? NACRE_OK
+               : nacre_fail(NACRE_INVALID_STATE, "tuning_save: there is no place for the table; %s",
+                            is_off() ? "NACRE_TUNING is off, name a file there"
+                                     : "set HOME, XDG_DATA_HOME or NACRE_TUNING");
+}
+
+/* Of folders that are to be made, the first one must have room in what is there. */
+nacre_status nacre_tuning_check_place(void) {
+    char path[NACRE_TUNING_PATH_BYTES];
+    nacre_status status = find_place(path);
+    if (status != NACRE_OK) return status;
+    for (char *slash = strrchr(path, '/'); slash && slash > path; slash = strrchr(path, '/')) {
+        *slash = '\0';
+        if (access(path, F_OK) == 0) {
+            *slash = '/';
+            break;
+        }
+    }
+    return nacre_file_writable(path);
+}
+
 nacre_status nacre_tuning_save(const char *path) {
     char usual[NACRE_TUNING_PATH_BYTES], model[NACRE_CPU_MODEL_BYTES];
     nacre_status status = NACRE_OK;
     if (!path) {
-        nacre_tuning_path(usual);
         path = usual;
-        if (!*path)
-            return nacre_fail(NACRE_INVALID_STATE,
-                              "tuning_save: there is no place for the table; %s",
-                              is_off() ? "NACRE_TUNING is off, name a file there"
-                                       : "set HOME, XDG_DATA_HOME or NACRE_TUNING");
-        status = make_folder_of(path);
+        status = find_place(usual);
+        status = status ? status : make_folder_of(path);
     }
     nacre_tuning_table table;
     nacre_text text = {0};

@@ -17,5 +17,7 @@ void nacre_tuning_describe(const nacre_product_choice *choice, nacre_text *text)
 /* Where nacre_tuning_load(NULL) looks; "" if there is no such place. */
 enum { NACRE_TUNING_PATH_BYTES = 4096 };
 void nacre_tuning_path(char out[NACRE_TUNING_PATH_BYTES]);
+/* Whether nacre_tuning_save(NULL) could write there; nothing is made. */
+nacre_status nacre_tuning_check_place(void);
 
 #endif

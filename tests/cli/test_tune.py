@@ -32,18 +32,30 @@ class Tune(harness.ProgramTest):
                          *flags, **environment).json
 
     def table(self):
-        folder = self.path("share", "nacre", "tuning")
-        self.assertEqual(len(os.listdir(folder)), 1)
-        return os.path.join(folder, os.listdir(folder)[0])
+        """The path of this CPU's table."""
+        path = self.info()["tuning"]["file"]
+        self.assertEqual(os.path.dirname(path), self.path("share", "nacre", "tuning"))
+        return path
 
     def write_table(self, *entries):
         """A table of this CPU with such entries."""
-        if not os.path.isdir(self.path("share")):
-            self.tune("--seconds", 0.001)
         path = self.table()
-        head = harness.read(path).decode().splitlines()[:2]
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        harness.write(path, b"nacre tuning 1\ncpu another\nend 0\n")
+        model = re.search(r"this is (.*); remove", self.good("info").err).group(1)
+        head = ["nacre tuning 1", f"cpu {model}"]
         harness.write(path, "\n".join([*head, *entries, f"end {len(entries)}", ""]).encode())
         return path
+
+    def check_table(self, report):
+        """There is one with these entries, or none at all where nothing was found."""
+        if report["entries"] == 0:
+            self.assertEqual((report["file"], self.tree()), ("", []))
+            return
+        self.assertEqual(report["file"], self.table())
+        lines = harness.read(self.table()).decode().splitlines()
+        self.assertEqual((lines[0], lines[-1]), ("nacre tuning 1", f"end {report['entries']}"))
+        self.assertEqual(len(lines) - 4, report["entries"])
 
     def test_wrong_usage_is_explained(self):
         for line, words in BAD_LINES:
@@ -73,7 +85,6 @@ class Tune(harness.ProgramTest):
     def test_what_is_found_is_written(self):
         report = self.tune()
         self.assertEqual(list(report), ["isa", "threads", "networks", "entries", "file"])
-        self.assertEqual(report["file"], self.table())
         network, = report["networks"]
         self.assertEqual((network["name"], network["batch"]), ("mlp", 8))
         self.assertEqual(len(network["products"]), 8)
@@ -85,11 +96,18 @@ class Tune(harness.ProgramTest):
         self.assertEqual(network["compared"], better > 0)
         self.assertEqual(network["undecided"], sum(p["rounds"] < 5 for p in network["products"]))
         self.check_verdict(network)
-        lines = harness.read(self.table()).decode().splitlines()
-        self.assertEqual(lines[0], "nacre tuning 1")
-        self.assertEqual(lines[-1], f"end {report['entries']}")
         self.assertEqual(report["entries"], better if network["kept"] else 0)
-        self.assertEqual(len(lines) - 4, report["entries"])
+        self.check_table(report)
+
+    def test_nothing_found_is_nothing_written(self):
+        """Too little time for a verdict: the table stays as it was, also where there is none."""
+        self.assertEqual(self.tune("--seconds", 0.0001)["file"], "")
+        self.assertIn("no table was written", self.good("tune", "mlp", "--threads", 1, "--seconds", 0.001).out)
+        self.assertEqual(self.tree(), [])
+        path = self.write_table("portable 3 5 6 7 1 7 1 6 1 1 straight - - 20 -")
+        os.utime(path, (1, 1))
+        self.assertEqual(self.tune("--seconds", 0.0001)["entries"], 1)
+        self.assertEqual(os.stat(path).st_mtime, 1)
 
     def test_a_table_is_printed(self):
         done = self.good("tune", "mlp", "mnist-lenet", "--batch-size", 4, "--threads", 1, "--seconds", 0.1)
@@ -98,7 +116,7 @@ class Tune(harness.ProgramTest):
         self.assertTrue(blocks[0].startswith("mlp, batch 4, 1 thread, "), done.out)
         self.assertTrue(blocks[1].startswith("mnist-lenet, batch 4, 1 thread, "), done.out)
         self.assertIn("4x784 . 784x128^T", blocks[0])
-        self.assertRegex(blocks[2], "^" + re.escape(self.table()) + r": \d+ products?\n$")
+        self.assertRegex(blocks[2], "^(" + re.escape(self.table()) + r": \d+ products?|no table was written: .*)\n$")
         self.assertTrue(self.good("tune", "mlp", "--threads", 2, "--seconds", 0.01).out
                         .startswith("mlp, batch 64, 2 threads, "))
 
@@ -179,7 +197,7 @@ class Tune(harness.ProgramTest):
         path = self.write_table()
         good = harness.read(path)
         for bad in (b"", b"\0" * 100, good[:-8], good.replace(b"cpu ", b"cpu not "), b"nacre tuning 9\n",
-                    good.replace(b"end 0", b"avx2 1 -5\nend 1")):
+                    good.replace(b"end 0", b"avx2 1 -5\nend 1"), good[:17], good[:20]):
             with self.subTest(bad):
                 harness.write(path, bad)
                 for command in (["bench", "mlp", "--batch-size", 2, "--seconds", 0],
@@ -188,6 +206,7 @@ class Tune(harness.ProgramTest):
                     self.assertEqual(len(done.err.splitlines()), 1, done.err)
                     self.assertIn(path, done.err)
                     self.assertIn("line ", done.err)
+                    self.assertEqual("the file was cut" in done.err, good.startswith(bad), done.err)
                     json.loads(done.out)
                 self.assert_refused(self.run_nacre("tune", "mlp"), 1, path, "line ")
                 self.assertEqual(harness.read(path), bad)
@@ -197,12 +216,15 @@ class Tune(harness.ProgramTest):
     def test_another_place_is_named_by_the_environment(self):
         named = self.path("mine.txt")
         self.assertIn("mine.txt", self.good("explain", "mnist-mlp", NACRE_TUNING=named).err)
+        harness.write(named, harness.read(self.write_table()))
+        os.remove(self.table())
         self.assertEqual(self.tune(NACRE_TUNING=named)["file"], named)
         self.assertEqual(self.good("explain", "mnist-mlp", NACRE_TUNING=named).err, "")
-        self.assertEqual(self.tree(), ["mine.txt"])
+        self.assertEqual([name for name in self.tree() if name.endswith(".txt")], ["mine.txt"])
         self.assert_refused(self.run_nacre("tune", "mlp", NACRE_TUNING="off"), 1, "NACRE_TUNING")
         os.mkdir(self.path("folder"))
         self.assert_refused(self.run_nacre("tune", "mlp", NACRE_TUNING=self.path("folder")), 1, "folder")
+        self.assert_refused(self.run_nacre("tune", "mlp", NACRE_TUNING=self.path("mine.txt/below/x.txt")), 1, "mine.txt")
 
     def test_info_tells_which_table_is_read(self):
         self.assertEqual(self.info()["tuning"]["entries"], 0)
@@ -245,10 +267,9 @@ class Tune(harness.ProgramTest):
         done, stopped = report["networks"]
         self.check_verdict(done)
         self.assertEqual(stopped["verdict"], "interrupted")
-        lines = harness.read(self.table()).decode().splitlines()
-        self.assertEqual(lines[-1], f"end {report['entries']}")
         better = sum(p["best"] != "as the rules say" for p in done["products"])
         self.assertEqual(report["entries"], better if done["kept"] else 0)
+        self.check_table(report)
 
 
 if __name__ == "__main__":

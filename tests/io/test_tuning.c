@@ -65,11 +65,17 @@ static const struct bad {
     const char *before, *after; /* around the CPU's name; NULL: the text is all there is */
     const char *message;
 } bad_tables[] = {
-    {"", NULL, "line 0: not \"nacre tuning 1\""},
+    {"", NULL, "line 1: the file was cut"},
+    {"# mine\n", NULL, "line 1: the file was cut"},
+    {"nacre tun", NULL, "line 1: the file was cut"},
+    {"nacre tun\n", NULL, "line 1: not \"nacre tuning 1\""},
     {"\n", NULL, "line 1: not \"nacre tuning 1\""},
     {"nacre tuning 2\ncpu ", "\nend 0\n", "line 1: not \"nacre tuning 1\""},
     {"{\"json\": 1}", NULL, "line 1: not"},
-    {"nacre tuning 1", NULL, "line 1: no \"cpu\""},
+    {"nacre tuning 1", NULL, "line 1: the file was cut"},
+    {"nacre tuning 1\nc", NULL, "line 2: the file was cut"},
+    {"nacre tuning 1\ncpu ", NULL, "line 2: the file was cut"},
+    {"nacre tuning 1\ncpu \n", NULL, "line 2: tuned on another CPU"},
     {"nacre tuning 1\nend 0\n", NULL, "line 2: no \"cpu\""},
     {"nacre tuning 1\ncpu PDP-11/70\nend 0\n", NULL, "line 2: tuned on another CPU"},
     {"nacre tuning 1\ncpu ", "!\nend 0\n", "line 2: tuned on another CPU"},
@@ -130,11 +136,13 @@ static void every_prefix_of_a_table_is_refused(void **state) {
     nacre_tuning_append(&table, "mine", &text);
     nacre_tuning_free(&table);
     assert_false(text.failed);
+    size_t head = strlen("nacre tuning 1\ncpu mine\n");
     /* Without the last newline it is still whole. */
     for (size_t size = 0; size < text.length - 1; size++) {
         assert_int_equal(nacre_tuning_parse(text.bytes, size, "prefix", "mine", &read),
                          NACRE_BAD_FILE);
         assert_null(read.entries);
+        if (size < head) assert_non_null(strstr(nacre_error_message(), "the file was cut"));
     }
     assert_int_equal(nacre_tuning_parse(text.bytes, text.length - 1, "whole", "mine", &read),
                      NACRE_OK);
