@@ -46,7 +46,7 @@ static const nacre_cli_option train_options[] = {
      "stop at this test accuracy, such as 0.98; 0: off", .low = 0, .high = 1, .configured = true},
     {"out", NACRE_CLI_STRING, AT(out), "DIR", "run folder, new or empty (default runs/RECIPE/TIME)",
      .configured = false},
-    {NACRE_FLAG_MEMORY(AT(memory))},
+    {NACRE_FLAG_MEMORY(AT(memory)), .configured = true},
     {NACRE_FLAG_TRACE(AT(trace))},
     {NACRE_FLAG_JSON(AT(json))},
     {"quiet", NACRE_CLI_SWITCH, AT(quiet), NULL, "no progress, no summary", .configured = false},

@@ -107,6 +107,18 @@ class Train(harness.ProgramTest):
             self.assertEqual(harness.read(self.path(a, "config.json")),
                              harness.read(self.path(b, "config.json")))
 
+    def test_a_memory_limit_is_repeated(self):
+        peak = self.good("explain", "mnist-mlp", "--json").json["peak_bytes"]
+        self.train("--memory", peak, out="a")
+        path = self.path("a", "config.json")
+        config = json.loads(harness.read(path))
+        self.assertEqual(config["memory"], peak)
+        self.good("train", "--config", path, "--out", self.path("b"), "--quiet")
+        self.same_run("a", "b")
+        harness.write(path, json.dumps({**config, "memory": 1000}).encode())
+        self.assert_refused(self.run_nacre("train", "--config", path, "--out", "c", "--quiet"), 1, "the limit is 1000")
+        self.good("train", "--config", path, "--memory", 0, "--out", "c", "--quiet")
+
     def test_flags_win_over_the_config(self):
         self.train(out="a")
         values = self.good("train", "mnist-mlp", "--config", self.path("a", "config.json"), "--epochs", 1,
@@ -120,7 +132,7 @@ class Train(harness.ProgramTest):
         config = json.loads(harness.read(self.path("run", "config.json")))
         self.assertEqual(sorted(config), sorted(
             "nacre isa recipe data epochs batch_size optimizer lr schedule momentum clip_norm clip_value "
-            "seed threads backend target_accuracy".split()))
+            "seed threads backend target_accuracy memory".split()))
         self.assertEqual(config["data"], os.path.realpath(self.data()))
 
     def test_bad_configs_are_explained(self):
