@@ -19,8 +19,8 @@ nacre_tensor *nacre_f_dropout_at(nacre_tensor *a, double p, const char *file, in
         .size = sizeof options, .shape = nacre_shape_of(a), .dtype = dtype};
     nacre_tensor *draw = nacre_rand_at(&options, file, line);
     nacre_tensor *limit = nacre_scalar(dtype, p, file, line);
-    nacre_tensor *stays =
-        nacre_cast_at(nacre_greater_equal_at(draw, limit, file, line), dtype, file, line);
-    nacre_tensor *factor = nacre_mul_scalar_at(stays, p < 1 ? 1 / (1 - p) : 0, file, line);
-    return nacre_mul_at(a, factor, file, line);
+    nacre_tensor *stays = nacre_greater_equal_at(draw, limit, file, line);
+    nacre_tensor *larger = nacre_mul_scalar_at(a, p < 1 ? 1 / (1 - p) : 1, file, line);
+    /* Chosen, not multiplied: 0 is what an infinity becomes too. */
+    return nacre_where_at(stays, larger, nacre_scalar(dtype, 0, file, line), file, line);
 }

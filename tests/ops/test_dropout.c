@@ -27,7 +27,14 @@ static void nothing_and_everything_can_be_dropped(void **state) {
     (void)state;
     nacre_tensor *x = nacre_from_data(((float[]){1, -2, 3}), NACRE_SHAPE(3));
     expect_values(nacre_f_dropout(x, 0), 1, -2, 3);
-    expect_values(nacre_f_dropout(x, 1), 0, -0.0, 0);
+    expect_values(nacre_f_dropout(x, 1), 0, 0, 0);
+    /* Dropped is dropped, whatever it was: no NaN from infinity times 0, nor in the gradient. */
+    const float ends[3] = {INFINITY, -INFINITY, NAN};
+    nacre_tensor *huge = nacre_requires_grad(nacre_from_data(ends, NACRE_SHAPE(3)), true);
+    nacre_tensor *none = nacre_f_dropout(huge, 1);
+    expect_values(none, 0, 0, 0);
+    assert_int_equal(nacre_backward_from(none, nacre_from_data(ends, NACRE_SHAPE(3))), NACRE_OK);
+    expect_values(nacre_grad(huge), 0, 0, 0);
     assert_int_equal(nacre_numel(nacre_f_dropout(nacre_zeros(NACRE_SHAPE(0, 3)), 0.5)), 0);
 }
 
