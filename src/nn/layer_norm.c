@@ -78,11 +78,15 @@ static double norm_flops(const void *self, nacre_shape input) {
 
 static nacre_status norm_make(nacre_module *module, layer_norm *self,
                               const nacre_layer_norm_options *o) {
-    if (o->features < 1 || !isfinite(o->epsilon) || o->epsilon < 0) {
+    if (o->features < 1) {
         return nacre_fail(NACRE_INVALID_ARGUMENT,
-                          "layer_norm: features is %" PRId64
-                          ", epsilon is %g: at least 1, and not negative",
-                          o->features, o->epsilon);
+                          "layer_norm: features is %" PRId64 ": it must be at least 1",
+                          o->features);
+    }
+    if (!isfinite(o->epsilon) || o->epsilon < 0) {
+        return nacre_fail(NACRE_INVALID_ARGUMENT,
+                          "layer_norm: epsilon is %g: it must be finite and not negative",
+                          o->epsilon);
     }
     self->features = o->features;
     self->epsilon = o->epsilon > 0 ? o->epsilon : 1e-5;

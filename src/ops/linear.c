@@ -15,7 +15,7 @@ static nacre_status linear_shape(nacre_inference *inference) {
             "linear: x is %s, weight is %s: x must be [..., in] and weight [out, in]%s",
             nacre_shape_text(x, text_x), nacre_shape_text(w, text_w),
             x->ndim && w->ndim == 2 && x->dims[x->ndim - 1] == w->dims[0]
-                ? "; did you mean nacre_transpose(weight)?"
+                ? "; did you mean nacre_transpose(weight, 0, 1)?"
                 : "; the last extents must be equal");
     const nacre_shape *b = &inference->in[2].shape;
     if (has_bias && (b->ndim != 1 || b->dims[0] != w->dims[0]))

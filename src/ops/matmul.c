@@ -15,9 +15,9 @@ static nacre_status inner_error(const nacre_inference *inference) {
     int64_t ka = a->dims[a->ndim - 1], kb = b->dims[b->ndim - 2];
     const char *advice = "make them equal";
     if (ka == b->dims[b->ndim - 1])
-        advice = "did you mean nacre_transpose(b)?";
+        advice = "did you mean nacre_transpose(b, -2, -1)?";
     else if (kb == a->dims[a->ndim - 2])
-        advice = "did you mean nacre_transpose(a)?";
+        advice = "did you mean nacre_transpose(a, -2, -1)?";
     char text_a[NACRE_SHAPE_TEXT], text_b[NACRE_SHAPE_TEXT];
     return nacre_fail_at(NACRE_SHAPE_MISMATCH, inference->file, inference->line,
                          "matmul: a is %s, b is %s: inner sizes %lld and %lld differ; %s",

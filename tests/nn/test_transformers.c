@@ -31,8 +31,9 @@ static void layer_norm_starts_as_plain_normalisation(void **state) {
                                                    "be 4, the layer's features");
     nacre_module_free(layer);
     nacre_module_free(plain);
-    assert_refused(nacre_layer_norm(0), "layer_norm: features is 0, epsilon is 0: at least 1, and "
-                                        "not negative");
+    assert_refused(nacre_layer_norm(0), "layer_norm: features is 0: it must be at least 1");
+    assert_refused(nacre_layer_norm(4, .epsilon = -1),
+                   "layer_norm: epsilon is -1: it must be finite and not negative");
 }
 
 static void gelu_and_tanh_are_their_ops(void **state) {

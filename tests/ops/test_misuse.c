@@ -21,11 +21,11 @@ static void products_that_do_not_fit(void **state) {
     nacre_tensor *a = f32(NACRE_SHAPE(64, 784));
     expect_refused(nacre_matmul_at(a, f32(NACRE_SHAPE(128, 784)), AT), NACRE_SHAPE_MISMATCH,
                    "matmul: a is [64,784], b is [128,784]: inner sizes 784 and 128 differ; did you "
-                   "mean nacre_transpose(b)? (train.c:42)");
+                   "mean nacre_transpose(b, -2, -1)? (train.c:42)");
     expect_refused(
         nacre_matmul_at(a, f32(NACRE_SHAPE(64, 3)), AT), NACRE_SHAPE_MISMATCH,
         "matmul: a is [64,784], b is [64,3]: inner sizes 784 and 64 differ; did you mean "
-        "nacre_transpose(a)? (train.c:42)");
+        "nacre_transpose(a, -2, -1)? (train.c:42)");
     expect_refused(
         nacre_matmul_at(a, f32(NACRE_SHAPE(5, 3)), AT), NACRE_SHAPE_MISMATCH,
         "matmul: a is [64,784], b is [5,3]: inner sizes 784 and 5 differ; make them equal "
@@ -43,7 +43,7 @@ static void products_that_do_not_fit(void **state) {
                    "nacre_cast (train.c:42)");
     expect_refused(nacre_f_linear_at(a, f32(NACRE_SHAPE(784, 128)), NULL, AT), NACRE_SHAPE_MISMATCH,
                    "linear: x is [64,784], weight is [784,128]: x must be [..., in] and weight "
-                   "[out, in]; did you mean nacre_transpose(weight)? (train.c:42)");
+                   "[out, in]; did you mean nacre_transpose(weight, 0, 1)? (train.c:42)");
     expect_refused(nacre_f_linear_at(a, f32(NACRE_SHAPE(128, 700)), NULL, AT), NACRE_SHAPE_MISMATCH,
                    "linear: x is [64,784], weight is [128,700]: x must be [..., in] and weight "
                    "[out, in]; the last extents must be equal (train.c:42)");
