@@ -70,10 +70,31 @@ static nacre_tensor *zeros(nacre_tensor *const *in) {
 }
 static nacre_tensor *add(nacre_tensor *const *in) { return nacre_add(in[0], in[1]); }
 static nacre_tensor *exponential(nacre_tensor *const *in) { return nacre_exp(in[0]); }
+static nacre_tensor *relu(nacre_tensor *const *in) { return nacre_f_relu(in[0]); }
+static nacre_tensor *concat(nacre_tensor *const *in) { return nacre_concat(in, 2, -1); }
 static nacre_tensor *gelu(nacre_tensor *const *in) { return nacre_f_gelu(in[0], NACRE_GELU_TANH); }
 /* Four operations in one pass over memory. */
 static nacre_tensor *fused(nacre_tensor *const *in) {
     return nacre_mul(nacre_f_relu(nacre_add(nacre_mul(in[0], in[1]), in[2])), in[0]);
+}
+
+/* ---- by index ---- */
+
+enum { INDICES = 768 };
+
+/* Data, no step of the plan: numbers below `below` that no row of a table follows another by. */
+static nacre_tensor *indices(int64_t count, int64_t below) {
+    int64_t index[INDICES];
+    for (int64_t i = 0; i < count; i++) {
+        index[i] = i * 7919 % below;
+    }
+    return nacre_from_data(index, NACRE_SHAPE(count), .dtype = NACRE_I64);
+}
+static nacre_tensor *embedding(nacre_tensor *const *in) {
+    return nacre_f_embedding(indices(INDICES, nacre_size(in[0], 0)), in[0]);
+}
+static nacre_tensor *cross_entropy(nacre_tensor *const *in) {
+    return nacre_f_cross_entropy(in[0], indices(nacre_size(in[0], 0), nacre_size(in[0], 1)));
 }
 
 /* ---- updates: p, gradient, state ---- */
@@ -150,6 +171,11 @@ const nacre_cli_case nacre_cli_cases[] = {
     BOTH("layer_norm", layer_norm, S(768, 128), S(128), S(128)),
     BOTH("softmax", softmax, S(3072, 64)),
     BOTH("gelu", gelu, S(1088, 256)),
+    BOTH("relu", relu, S(100000)),
+    BOTH("concat", concat, S(768, 128), S(768, 128)),
+    BOTH("embedding", embedding, S(65, 128)),
+    BOTH("cross_entropy", cross_entropy, S(64, 10)),
+    BOTH("cross_entropy", cross_entropy, S(768, 65)),
     {"add", add, {S(100000), S(100000)}, 0, false},
     {"exp", exponential, {S(100000)}, 0, false},
     {"mul+add+relu+mul", fused, {S(100000), S(100000), S(100000)}, 0, false},

@@ -193,6 +193,13 @@ class Bench(harness.ProgramTest):
             self.assertTrue(0 < kernel["us_min"] <= kernel["us_median"])
         self.assertIn("GFLOP/s", self.good("bench", "kernels", "sum", "--seconds", 0.01).out)
 
+    def test_kernels_of_every_workload_have_a_name(self):
+        names = ["relu", "concat", "embedding", "cross_entropy"]
+        report = self.good("bench", "kernels", *names, "--seconds", 0.05, "--json").json
+        self.assertEqual({kernel["name"] for kernel in report["kernels"]}, set(names))
+        both = [name + after for name in names for after in ("", " gradient")]
+        self.assertLessEqual(self.good("bench", "kernels", *both, "--check", "--json").json["difference"], 1e-4)
+
     def test_products_of_any_shape(self):
         names = ["matmul:3x4x5", "matmul:64x30x100:nt", "matmul:17x9x40:tn", "matmul:5x6x7:tt", "linear:12x10x33"]
         report = self.good("bench", "kernels", *names, "--seconds", 0.05, "--json").json
