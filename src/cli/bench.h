@@ -52,7 +52,4 @@ nacre_status nacre_cli_machine_look_at_all(nacre_cli_machine *machine);
 double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops, double bytes,
                                   double gbytes);
 
-/* ",\"key\":number" with at most six digits. */
-void nacre_cli_bench_append(nacre_text *text, const char *key, double number);
-
 #endif

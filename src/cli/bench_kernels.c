@@ -184,11 +184,11 @@ static void append_shapes(const nacre_cli_case *c, char *text, size_t size) {
 static void append_json(const selection *chosen, const nacre_cli_machine *machine,
                         nacre_text *text) {
     nacre_text_append(text, "{\"isa\":\"%s\",\"threads\":%d", nacre_isa(), nacre_threads());
-    nacre_cli_bench_append(text, "peak_gflops", machine->gflops);
-    nacre_cli_bench_append(text, "peak_one_gflops", machine->gflops_one);
-    nacre_cli_bench_append(text, "peak_all_gflops", machine->gflops_all);
-    nacre_cli_bench_append(text, "bandwidth_gbytes", machine->gbytes);
-    nacre_cli_bench_append(text, "read_gbytes", machine->read_gbytes);
+    nacre_cli_append_figure(text, "peak_gflops", machine->gflops);
+    nacre_cli_append_figure(text, "peak_one_gflops", machine->gflops_one);
+    nacre_cli_append_figure(text, "peak_all_gflops", machine->gflops_all);
+    nacre_cli_append_figure(text, "bandwidth_gbytes", machine->gbytes);
+    nacre_cli_append_figure(text, "read_gbytes", machine->read_gbytes);
     nacre_text_append(text, ",\"kernels\":[");
     const char *comma = "";
     for (size_t i = 0; i < chosen->count; i++) {
@@ -200,13 +200,13 @@ static void append_json(const selection *chosen, const nacre_cli_machine *machin
         nacre_text_append(text, "%s{\"name\":\"%s\",\"shapes\":\"%s\",\"steps\":", comma,
                           r->kernel.name, shapes);
         nacre_text_append_json(text, r->steps);
-        nacre_cli_bench_append(text, "us_min", least);
-        nacre_cli_bench_append(text, "us_median", nacre_cli_times_at(&r->times, 0.5));
+        nacre_cli_append_figure(text, "us_min", least);
+        nacre_cli_append_figure(text, "us_median", nacre_cli_times_at(&r->times, 0.5));
         nacre_text_append(text, ",\"flops\":%.0f,\"bytes\":%.0f", r->flops, r->bytes);
-        nacre_cli_bench_append(text, "gflops", r->flops / least * 1e-3);
-        nacre_cli_bench_append(text, "gbytes", r->bytes / least * 1e-3);
-        nacre_cli_bench_append(text, "roofline_us", roofline);
-        nacre_cli_bench_append(text, "fraction", roofline / least);
+        nacre_cli_append_figure(text, "gflops", r->flops / least * 1e-3);
+        nacre_cli_append_figure(text, "gbytes", r->bytes / least * 1e-3);
+        nacre_cli_append_figure(text, "roofline_us", roofline);
+        nacre_cli_append_figure(text, "fraction", roofline / least);
         nacre_text_append(text, "}");
         comma = ",";
     }
@@ -300,7 +300,7 @@ static int check(const selection *chosen, bool json) {
     nacre_text text = {0};
     if (json) {
         nacre_text_append(&text, "{\"workload\":\"kernels\",\"checked\":%zu", chosen->count);
-        nacre_cli_bench_append(&text, "difference", worst);
+        nacre_cli_append_figure(&text, "difference", worst);
         nacre_text_append(&text, "}\n");
     } else {
         nacre_text_append(&text, "kernels: %zu as the reference computes them, to %.1e\n",

@@ -63,9 +63,9 @@ static void append_json(int64_t batch, const throughput *direct, const throughpu
                       "{\"workload\":\"loader\",\"batch\":%" PRId64 ",\"set\":%" PRId64
                       ",\"batches\":%" PRId64,
                       batch, ahead->set, ahead->batches);
-    nacre_cli_bench_append(text, "samples_per_s", ahead->best);
-    nacre_cli_bench_append(text, "samples_per_s_mean", (double)ahead->samples / ahead->seconds);
-    nacre_cli_bench_append(text, "samples_per_s_direct", direct->best);
+    nacre_cli_append_figure(text, "samples_per_s", ahead->best);
+    nacre_cli_append_figure(text, "samples_per_s_mean", (double)ahead->samples / ahead->seconds);
+    nacre_cli_append_figure(text, "samples_per_s_direct", direct->best);
     nacre_text_append(text, "}\n");
 }
 

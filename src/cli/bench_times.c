@@ -100,14 +100,3 @@ double nacre_cli_machine_roofline(const nacre_cli_machine *machine, double flops
                                   double gbytes) {
     return (flops / machine->gflops + bytes / gbytes) * 1e-3;
 }
-
-void nacre_cli_bench_append(nacre_text *text, const char *key, double number) {
-    char digits[32];
-    double rounded = number;
-    snprintf(digits, sizeof digits, "%.6g", number);
-    if (!nacre_text_to_double(digits, &rounded)) {
-        rounded = number; /* a locale's decimal comma: all digits then */
-    }
-    nacre_text_append(text, ",\"%s\":", key);
-    nacre_text_append_number(text, rounded);
-}

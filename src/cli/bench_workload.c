@@ -226,7 +226,7 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
     append_figure(text, "bytes", m->planned, m->bytes);
     append_figure(text, "least_bytes", m->planned, m->least_bytes);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        nacre_cli_bench_append(text, numbers[i].key, numbers[i].number);
+        nacre_cli_append_figure(text, numbers[i].key, numbers[i].number);
     }
     append_figure(text, "arena_bytes", m->planned, (double)m->arena_bytes);
     append_figure(text, "live_lower_bound", m->planned, (double)m->live_bound);
@@ -340,7 +340,7 @@ static int check(const nacre_cli_workload *workload, int64_t batch, bool infer, 
     if (json) {
         nacre_text_append(&text, "{\"workload\":\"%s\",\"checked\":%d", workload->name,
                           CHECK_STEPS);
-        nacre_cli_bench_append(&text, "difference", worst);
+        nacre_cli_append_figure(&text, "difference", worst);
         nacre_text_append(&text, "}\n");
     } else {
         nacre_text_append(&text, "%s: %d steps as the reference computes them, to %.1e\n",

@@ -64,10 +64,22 @@ int nacre_cli_print(nacre_text *text) {
         code = nacre_cli_error("out of memory while writing the result");
     } else if (fwrite(text->bytes, 1, text->length, stdout) != text->length ||
                fflush(stdout) != 0) {
-        code = nacre_cli_error("cannot write to stdout: %s", strerror(errno));
+        code = errno == EPIPE ? NACRE_CLI_UNREAD
+                              : nacre_cli_error("cannot write to stdout: %s", strerror(errno));
     }
     nacre_text_free(text);
     return code;
+}
+
+void nacre_cli_append_figure(nacre_text *text, const char *key, double number) {
+    char digits[32];
+    double rounded = number;
+    snprintf(digits, sizeof digits, "%.6g", number);
+    if (!nacre_text_to_double(digits, &rounded)) {
+        rounded = number; /* a locale's decimal comma: all digits then */
+    }
+    nacre_text_append(text, ",\"%s\":", key);
+    nacre_text_append_number(text, rounded);
 }
 
 const char *nacre_cli_plural(size_t count) { return count == 1 ? "" : "s"; }

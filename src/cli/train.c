@@ -219,10 +219,8 @@ static void append_result(const training *run, nacre_text *text) {
         {"train_loss", run->train_loss},
         {"test_loss", run->test.loss},
         {"test_accuracy", run->test.accuracy},
-        {"seconds", nacre_cli_seconds()},
-        {"step_us", run->timed_steps ? run->microseconds / (double)run->timed_steps : NAN},
-        {"peak_rss_bytes", nacre_cli_peak_memory()},
     };
+    double steps = (double)run->timed_steps;
     nacre_text_append(text, "{\"status\":\"%s\",\"data\":", outcome_names[run->outcome]);
     append_string_or_null(run->data.kind, text);
     nacre_text_append(text, ",\"epochs\":%" PRId64 ",\"steps\":%" PRId64,
@@ -232,6 +230,10 @@ static void append_result(const training *run, nacre_text *text) {
         nacre_text_append(text, ",\"%s\":", numbers[i].key);
         nacre_text_append_number(text, numbers[i].number);
     }
+    nacre_cli_append_figure(text, "seconds", nacre_cli_seconds());
+    nacre_cli_append_figure(text, "step_us", steps > 0 ? run->microseconds / steps : NAN);
+    nacre_text_append(text, ",\"peak_rss_bytes\":");
+    nacre_text_append_number(text, nacre_cli_peak_memory());
     nacre_text_append(text, ",\"run\":");
     append_string_or_null(run->history ? run->folder.path : NULL, text);
     nacre_text_append(text, "}\n");

@@ -26,8 +26,8 @@ static void append_product_json(const nacre_tune_result *r, bool first, nacre_te
                       ",\"a_transposed\":%s,\"b_transposed\":%s,\"candidates\":%d,\"rounds\":%u",
                       r->key.a_k == 1 ? "false" : "true", r->key.b_column == 1 ? "false" : "true",
                       r->candidates, r->rounds);
-    nacre_cli_bench_append(text, "us_rules", r->rules_us);
-    nacre_cli_bench_append(text, "us_best", r->best_us);
+    nacre_cli_append_figure(text, "us_rules", r->rules_us);
+    nacre_cli_append_figure(text, "us_best", r->best_us);
     nacre_text_append(text, ",\"best\":\"");
     nacre_tuning_describe(&r->best, text);
     nacre_text_append(text, "\"}");
@@ -43,9 +43,9 @@ static void append_json(const nacre_cli_subject *subject, const nacre_cli_findin
     }
     nacre_text_append(text, "],\"undecided\":%zu", nacre_cli_tune_undecided(f));
     if (f->compared) {
-        nacre_cli_bench_append(text, "us_before", f->before);
-        nacre_cli_bench_append(text, "us_after", f->after);
-        nacre_cli_bench_append(text, "margin", f->margin);
+        nacre_cli_append_figure(text, "us_before", f->before);
+        nacre_cli_append_figure(text, "us_after", f->after);
+        nacre_cli_append_figure(text, "margin", f->margin);
     }
     nacre_text_append(
         text, ",\"compared\":%s,\"kept\":%s,\"verdict\":\"%s\"}", f->compared ? "true" : "false",
