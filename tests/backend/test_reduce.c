@@ -49,8 +49,9 @@ static void sums_of_any_length_follow_the_fixed_tree(void **state) {
 /* The same numbers as rows, as columns, and scattered by a permutation: [rows, n]. */
 static void rows_columns_and_scattered_elements_agree_in_bits(void **state) {
     (void)state;
-    static const int64_t sizes[][2] = {{1, 1},   {5, 3},    {17, 16},  {33, 31},   {128, 64},
-                                       {7, 100}, {70, 200}, {3, 9000}, {40, 17000}};
+    static const int64_t sizes[][2] = {{1, 1},      {5, 3},     {17, 16},  {33, 31},
+                                       {128, 64},   {7, 100},   {70, 200}, {3, 9000},
+                                       {40, 17000}, {515, 300}, {256, 257}};
     const nacre_op *ops[] = {&nacre_op_sum, &nacre_op_max, &nacre_op_min};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         int64_t rows = sizes[s][0], n = sizes[s][1];

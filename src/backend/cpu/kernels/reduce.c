@@ -18,9 +18,13 @@ RUN(sum_run, vec_add, lanes_sum, 0.0f)
 RUN(max_run, vec_maximum, lanes_max, -INFINITY)
 RUN(min_run, vec_minimum, lanes_min, INFINITY)
 
+/* Rows that no cache holds are read from end to end, columns of so many at a time, and the partial results lie in the
+   first-level cache. */
+enum { WIDE = 256, LONG_FLOATS = 1 << 16 };
+
 /* LANES columns at once: the 16 partial results of each are 16 vectors. */
 #define COLUMNS(name, join, identity)                                                              \
-    static void name(int64_t n, int64_t width, const float *x, int64_t row, float *out) {          \
+    static void name##_near(int64_t n, int64_t width, const float *x, int64_t row, float *out) {   \
         for (int64_t j = 0; j < width; j += LANES) {                                               \
             const size_t count = (size_t)(width - j);                                              \
             vec a[SUM_LANES];                                                                      \
@@ -38,6 +42,31 @@ RUN(min_run, vec_minimum, lanes_min, INFINITY)
             EACH (l, 2) a[l] = join(a[l], a[l + 2]);                                               \
             vec_store_n(out + j, count, join(a[0], a[1]));                                         \
         }                                                                                          \
+    }                                                                                              \
+    static void name##_far(int64_t n, int64_t width, const float *x, int64_t row, float *out) {    \
+        float a[SUM_LANES][WIDE];                                                                  \
+        EACH (l, SUM_LANES)                                                                        \
+            for (int64_t j = 0; j < width; j++) a[l][j] = identity;                                \
+        for (int64_t i = 0; i < n; i++, x += row) {                                                \
+            float *to = a[i % SUM_LANES];                                                          \
+            int64_t j = 0;                                                                         \
+            for (; j + LANES <= width; j += LANES)                                                 \
+                vec_store(to + j, join(vec_load(to + j), vec_load(x + j)));                        \
+            if (j < width) {                                                                       \
+                const size_t rest = (size_t)(width - j);                                           \
+                vec_store_n(to + j, rest,                                                          \
+                            join(vec_load_n(to + j, rest), vec_load_n(x + j, rest)));              \
+            }                                                                                      \
+        }                                                                                          \
+        name##_near(SUM_LANES, width, a[0], WIDE, out);                                            \
+    }                                                                                              \
+    static void name(int64_t n, int64_t width, const float *x, int64_t row, float *out) {          \
+        if (n * width < LONG_FLOATS) {                                                             \
+            name##_near(n, width, x, row, out);                                                    \
+            return;                                                                                \
+        }                                                                                          \
+        for (int64_t j = 0; j < width; j += WIDE)                                                  \
+            name##_far(n, width - j < WIDE ? width - j : WIDE, x + j, row, out + j);               \
     }
 COLUMNS(sum_columns, vec_add, 0.0f)
 COLUMNS(max_columns, vec_maximum, -INFINITY)
