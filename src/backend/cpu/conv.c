@@ -10,8 +10,9 @@
 /* Multiply-adds that make a task: about 2 us. */
 #define TASK_WORK ((int64_t)1 << 18)
 enum {
-    TASK_ROWS = 4,     /* at least: columns at the sides are summed over rows */
-    PLAIN_PIXELS = 64, /* of a plain row at once */
+    TASK_ROWS = 4,               /* at least: columns at the sides are summed over rows */
+    PLAIN_PIXELS = 64,           /* of a plain row at once */
+    MOST_FLAT_COLUMNS = 1 << 24, /* their numbers are held in floats */
 };
 
 nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const nacre_shape *y,
@@ -241,52 +242,19 @@ static void sum_channels(const sums *s, nacre_conv_sum *sum, int64_t group, cons
     }
 }
 
-/* The same with columns in the lanes. */
-static void sum_columns(const sums *s, const nacre_conv_sum *usual, int64_t group, const float *x,
-                        float *out) {
-    const nacre_conv_axis *axis = &s->c.column;
-    nacre_conv_tap taps[NACRE_CONV_MOST_TAPS];
-    int64_t first[NACRE_CONV_MOST_TAPS], end[NACRE_CONV_MOST_TAPS];
-    for (int64_t t = 0; t < axis->taps; t++) {
-        int64_t before = t * axis->dilation;
-        taps[t] = (nacre_conv_tap){before, t * NACRE_LANES};
-        first[t] = axis->padding - before;
-        end[t] = axis->padding + axis->x - before;
-    }
-    nacre_conv_sum sum = *usual;
-    sum.column = taps;
-    sum.columns = (int)axis->taps;
-    const float *w = s->weight + group * s->panels * s->panel_floats;
-    const float *bias = s->bias ? s->bias + group * s->out_channels : NULL;
-    for (int64_t o = 0, outs; o < s->out_channels; o += outs) {
-        outs = nacre_conv_next_outs(s, o, s->c.level->conv->outs);
-        nacre_conv_after room;
-        sum.after = nacre_conv_after_at(s, group, o, &room);
-        s->c.level->conv->sum_columns(&sum, first, end, (int)outs, s->out_columns, x,
-                                      w + o / NACRE_LANES * s->panel_floats + o % NACRE_LANES,
-                                      bias ? bias + o : NULL, out + o * sum.out_channel);
-    }
-}
-
 static void sum_group(const sums *s, nacre_conv_sum *sum, int64_t group, const band *b) {
     if (s->way == NACRE_CONV_SAMPLES) {
         sum_laned(s, sum, group, b);
         return;
     }
-    for (int64_t row = 0; row < b->rows; row++) {
-        const float *x = b->x + row * b->x_row;
-        float *out = b->out + row * b->out_row;
-        if (s->way == NACRE_CONV_CHANNELS)
-            sum_channels(s, sum, group, x, out);
-        else
-            sum_columns(s, sum, group, x, out);
-    }
+    for (int64_t row = 0; row < b->rows; row++)
+        sum_channels(s, sum, group, b->x + row * b->x_row, b->out + row * b->out_row);
 }
 
 /* Rows of all channels; item: a block of samples, or one sample. */
 static void sum_rows(const sums *s, int64_t item, segment *rows) {
     const nacre_conv *c = &s->c;
-    int64_t x_row = s->pitch ? s->pitch : s->in_columns * s->unit;
+    int64_t x_row = s->in_columns * s->unit;
     int64_t out_row = s->out_columns * s->unit;
     for (int r = 0; r < rows->taps; r++) {
         rows->tap[r].x *= x_row;
@@ -394,14 +362,12 @@ float *nacre_conv_take_norm(nacre_conv_sums *s, float *scratch) {
     return scratch + s->norm_floats;
 }
 
-/* A sample alone: as few vectors of sums as possible. */
+/* A sample alone: as few vectors of sums as possible; a few more if they are of pixels, which fill tiles of any size. */
 static void choose_way(nacre_conv_sums *s) {
-    const nacre_conv_axis *axis = &s->c.column;
     if (s->unit == NACRE_LANES) return;
-    int64_t vectors = nacre_parts(s->out_columns, NACRE_LANES);
-    bool columns = axis->stride == 1 && vectors * s->out_channels < s->out_columns * s->panels;
-    s->way = columns ? NACRE_CONV_COLUMNS : NACRE_CONV_CHANNELS;
-    if (columns) s->pitch = vectors * NACRE_LANES + (axis->taps - 1) * axis->dilation;
+    int64_t pixels = s->out_rows * s->out_columns, vectors = nacre_parts(pixels, NACRE_LANES);
+    bool flat = 4 * vectors * s->out_channels <= 5 * pixels * s->panels;
+    s->way = flat && s->out_columns < MOST_FLAT_COLUMNS ? NACRE_CONV_FLAT : NACRE_CONV_CHANNELS;
 }
 
 nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
@@ -429,56 +395,24 @@ nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step) {
     return s;
 }
 
-/* ---- samples alone by columns: rows with zeros on both sides; those above and below are passed over ---- */
-
-typedef struct pad_job {
-    const sums *s;
-    float *out;
-} pad_job;
-
-static void pad_task(void *context, size_t index) {
-    const pad_job *j = context;
-    const sums *s = j->s;
-    int64_t plane = (int64_t)index, left = s->c.column.padding;
-    int64_t width = nacre_smaller(s->in_columns, s->pitch - left);
-    const float *from = s->in + plane * s->in_rows * s->in_columns;
-    float *out = j->out + plane * s->in_rows * s->pitch;
-    memset(out, 0, (size_t)(s->in_rows * s->pitch) * sizeof *out);
-    for (int64_t row = 0; row < s->in_rows && width > 0; row++)
-        memcpy(out + row * s->pitch + left, from + row * s->in_columns,
-               (size_t)width * sizeof *out);
+float *nacre_conv_take_weights(nacre_conv_sums *s, const nacre_plan_op *step, float *own) {
+    bool fill;
+    int64_t floats = nacre_conv_packed_floats(s);
+    float *packed = nacre_conv_weights(step, NACRE_FORM_CONV, floats, own, &fill);
+    if (fill) {
+        pack(s, step->in[1].data, packed);
+        nacre_conv_filled(step, packed, own);
+    }
+    s->weight = packed;
+    return own + floats;
 }
-
-static int64_t in_planes(const sums *s) { return s->c.samples * s->c.groups * s->in_channels; }
-
-static void pad_sides(const sums *s, float *out) {
-    pad_job job = {.s = s};
-    job.out = out;
-    nacre_parallel((size_t)in_planes(s), pad_task, &job);
-}
-
-static int64_t padded_floats(const sums *s) { return in_planes(s) * s->in_rows * s->pitch; }
-
-static int64_t packed_floats(const sums *s) { return s->c.groups * s->panels * s->panel_floats; }
 
 static void run_sums(const nacre_plan_op *step, void *scratch) {
     sums s = nacre_conv_sums_of(step);
     if (nacre_shape_numel(&step->out[0].shape) == 0) return;
-    bool fill;
-    float *own = nacre_conv_take_norm(&s, scratch), *rest = own + packed_floats(&s);
-    float *packed = nacre_conv_weights(step, NACRE_FORM_CONV, packed_floats(&s), own, &fill);
-    if (fill) {
-        pack(&s, step->in[1].data, packed);
-        nacre_conv_filled(step, packed, own);
-    }
-    s.weight = packed;
-    if (s.way == NACRE_CONV_COLUMNS) {
-        pad_sides(&s, rest);
-        s.in = rest;
-    } else {
-        s.segments = (segment *)(void *)rest;
-        find_segments(&s);
-    }
+    float *rest = nacre_conv_take_weights(&s, step, nacre_conv_take_norm(&s, scratch));
+    s.segments = (segment *)(void *)rest;
+    find_segments(&s);
     int64_t items = s.unit == 1 ? s.c.samples : s.c.blocks;
     nacre_parallel((size_t)(items * s.parts), sum_task, &s);
 }
@@ -501,9 +435,9 @@ bool nacre_cpu_prepare_conv(nacre_plan_op *step) {
     if (!inputs_are_plain(&s, step)) return false;
     step->keeps = step->constant & NACRE_READS_IN(1);
     if (nacre_winograd_suits(&s)) return nacre_winograd_prepare(step, &s);
-    size_t scratch = (size_t)(s.norm_floats + packed_floats(&s)) * sizeof(float);
-    scratch += s.way == NACRE_CONV_COLUMNS ? (size_t)padded_floats(&s) * sizeof(float)
-                                           : (size_t)most_segments(&s) * sizeof(segment);
+    if (s.way == NACRE_CONV_FLAT) return nacre_conv_flat_prepare(step, &s);
+    size_t scratch = (size_t)(s.norm_floats + nacre_conv_packed_floats(&s)) * sizeof(float);
+    scratch += (size_t)most_segments(&s) * sizeof(segment);
     return nacre_cpu_use(step, run_sums, scratch, step->in[0].laned ? "direct in lanes" : "direct");
 }
 

@@ -4,9 +4,6 @@
 
 #include "backend/cpu/cpu.h"
 
-/* Taps of one axis, at most: a larger window goes to the reference. */
-enum { NACRE_CONV_MOST_TAPS = 64 };
-
 static inline bool nacre_conv_fits(const nacre_shape *weight) {
     return weight->dims[2] <= NACRE_CONV_MOST_TAPS && weight->dims[3] <= NACRE_CONV_MOST_TAPS;
 }
@@ -32,7 +29,7 @@ nacre_conv nacre_conv_of(const nacre_plan_op *step, const nacre_shape *x, const 
 typedef enum nacre_conv_way {
     NACRE_CONV_SAMPLES,  /* laned arrays */
     NACRE_CONV_CHANNELS, /* of the outputs of a sample alone */
-    NACRE_CONV_COLUMNS,  /* of a sample alone with few outputs, from a padded copy of it */
+    NACRE_CONV_FLAT,     /* pixels of a sample alone, row after row, from copies of it */
 } nacre_conv_way;
 
 /* A direction: outputs are y's and pixels x's, or the other way round. */
@@ -54,7 +51,6 @@ typedef struct nacre_conv_sums {
     int64_t parts;                       /* of the rows: tasks */
     struct nacre_conv_segment *segments; /* of the first two ways */
     int segment_count;
-    int64_t pitch; /* of the third: floats of a padded row */
 } nacre_conv_sums;
 
 nacre_conv_sums nacre_conv_sums_of(const nacre_plan_op *step);
@@ -91,6 +87,15 @@ bool nacre_conv_is_plain(const nacre_plan_op *step);
 float *nacre_conv_weights(const nacre_plan_op *step, int kind, int64_t floats, float *scratch,
                           bool *fill);
 void nacre_conv_filled(const nacre_plan_op *step, const float *weights, const float *scratch);
+
+/* Packed weights, as they are kept or made, for s->weight; packed_floats lie at `own` for it. What is behind them. */
+float *nacre_conv_take_weights(nacre_conv_sums *s, const nacre_plan_op *step, float *own);
+static inline int64_t nacre_conv_packed_floats(const nacre_conv_sums *s) {
+    return s->c.groups * s->panels * s->panel_floats;
+}
+
+/* Of the way with flat pixels. */
+bool nacre_conv_flat_prepare(nacre_plan_op *step, const nacre_conv_sums *s);
 
 /* Outputs from o on in one call of kernels that take `most`: even parts of a panel, none of them across its end. */
 int64_t nacre_conv_next_outs(const nacre_conv_sums *s, int64_t o, int64_t most);

@@ -269,6 +269,17 @@ typedef struct nacre_conv_sum {
     const nacre_conv_after *after;
 } nacre_conv_sum;
 
+/* Taps of one axis, at most: a larger window goes to the reference. */
+enum { NACRE_CONV_MOST_TAPS = 64 };
+
+/* Which pixels of a plane, counted row after row, see a tap inside the image: of those from
+   row_first[r] to row_end[r] the ones in columns column_first[t] to column_end[t]. */
+typedef struct nacre_conv_sight {
+    bool whole;          /* all of them see all taps */
+    const float *column; /* of each pixel, up to a multiple of 16 */
+    const int64_t *row_first, *row_end, *column_first, *column_end;
+} nacre_conv_sight;
+
 /* Accumulator o of tap t lies at acc[slot[t] + 16 o]; each lane += the sum over images, rows and pixels of
    dy[o * dy_channel] x[tap[t]]. */
 typedef struct nacre_conv_products {
@@ -289,13 +300,15 @@ typedef struct nacre_conv_kernels {
        x_step and taps' x count single floats. Without `add` and `mask`. */
     void (*sum_channels)(const nacre_conv_sum *s, int64_t pixels, const float *x, const float *w,
                          const float *bias, float *out);
-    /* The same for a sample alone and few outputs, a row at a time, stride 1: x is padded with zeros, and column tap
-       t lies inside x from output column first[t] to end[t] (elsewhere it is passed over: a weight may be NaN). May
-       read and write 16 columns at a time, so x's rows and out have room for whole ones; out: outputs out_channel
-       apart. */
-    void (*sum_columns)(const nacre_conv_sum *s, const int64_t *first, const int64_t *end, int outs,
-                        int64_t columns, const float *x, const float *w, const float *bias,
-                        float *out);
+    /* The same for pixels from .. end of a sample alone, counted row after row, of which `from` is a multiple of 16:
+       taps' x count from what pixel 0 sees, and pixels lie side by side, readable up to a multiple of 16; taps that a
+       pixel does not see are passed over (a weight may be NaN). out: planes out_channel apart. */
+    void (*sum_flat)(const nacre_conv_sum *s, const nacre_conv_sight *sight, int outs, int64_t from,
+                     int64_t end, const float *x, const float *w, const float *bias, float *out);
+    /* Rows of every stride-th number, one after the other. May read 32 floats behind the last, and write whatever up
+       to 16 behind it. */
+    void (*take_columns)(int64_t rows, int64_t columns, int64_t stride, const float *x,
+                         int64_t x_row, float *out);
     void (*products)(const nacre_conv_products *p, int outs, int taps, const float *dy,
                      const float *x, float *acc);
     /* out[i] += the tree of the sums over the first `samples` lanes of acc[i] */

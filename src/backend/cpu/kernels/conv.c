@@ -223,50 +223,87 @@ static void sum_channels(const nacre_conv_sum *s, int64_t pixels, const float *x
     }
 }
 
-/* ---- outputs of a sample alone: the lanes are 16 columns ---- */
+/* ---- outputs of a sample alone: the lanes are pixels, row after row ---- */
 
-#define MOST_VECS 2
+/* Taps that a tile's pixels do not see. */
+typedef struct unseen {
+    mask row[NACRE_CONV_MOST_TAPS][MOST_PIXELS], column[NACRE_CONV_MOST_TAPS][MOST_PIXELS];
+} unseen;
 
-/* Lanes whose output columns `from`, from + 1, ... lie outside [first, end). */
-INLINE mask outside(int64_t from, int64_t first, int64_t end) {
+/* Is there any such tap? */
+INLINE bool find_unseen(const int vecs, const nacre_conv_sum *s, const nacre_conv_sight *sight,
+                        int64_t at, unseen *u) {
     const vec lane = vec_load(lane_numbers);
-    return mask_or(vec_less(lane, vec_set((float)(first - from))),
-                   vec_less_equal(vec_set((float)(end - from)), lane));
+    vec column[MOST_PIXELS];
+    mask all = vec_less(lane, vec_zero());
+    EACH (v, vecs) column[v] = vec_load(sight->column + at + v * LANES);
+    for (int r = 0; r < s->rows; r++) {
+        EACH (v, vecs) {
+            const int64_t from = at + v * LANES;
+            const vec first = vec_set((float)(sight->row_first[r] - from));
+            const vec end = vec_set((float)(sight->row_end[r] - from));
+            u->row[r][v] = mask_or(vec_less(lane, first), vec_less_equal(end, lane));
+            all = mask_or(all, u->row[r][v]);
+        }
+    }
+    for (int t = 0; t < s->columns; t++) {
+        const vec first = vec_set((float)sight->column_first[t]);
+        const vec end = vec_set((float)sight->column_end[t]);
+        EACH (v, vecs) {
+            u->column[t][v] = mask_or(vec_less(column[v], first), vec_less_equal(end, column[v]));
+            all = mask_or(all, u->column[t][v]);
+        }
+    }
+    return mask_any(all);
 }
 
-/* `outs` channels of `vecs` vectors of columns from `at` on. Only ever called with constants for both. */
-INLINE void columns_tile(const int outs, const int vecs, const nacre_conv_sum *s,
-                         const int64_t *first, const int64_t *end, int64_t columns, int64_t at,
-                         const float *x, const float *w, const float *bias, float *out) {
-    vec sum[MOST_OUTS][MOST_VECS];
-    EACH (o, outs)
-        EACH (v, vecs) sum[o][v] = vec_zero();
+/* The taps of a tile; u: NULL, or what is passed over. Two loops: in one of both kinds of tap, the sums would not stay
+   in registers. */
+INLINE void flat_taps(const int outs, const int vecs, const nacre_conv_sum *s, const unseen *u,
+                      const float *x, const float *w, vec sum[MOST_OUTS][MOST_PIXELS]) {
     for (int64_t c = 0; c < s->channels; c++, x += s->x_channel, w += s->w_channel) {
         for (int r = 0; r < s->rows; r++) {
             for (int t = 0; t < s->columns; t++) {
-                const float *from = x + s->row[r].x + s->column[t].x + at;
+                const float *from = x + s->row[r].x + s->column[t].x;
                 const float *weight = w + s->row[r].w + s->column[t].w;
+                if (!u) {
+                    add_tap(outs, vecs, from, LANES, weight, sum);
+                    continue;
+                }
+                vec pixel[MOST_PIXELS];
+                mask off[MOST_PIXELS];
                 EACH (v, vecs) {
-                    const vec pixel = vec_load(from + v * LANES);
-                    const int64_t column = at + v * LANES;
-                    if (first[t] <= column && (column + LANES <= end[t] || columns <= end[t])) {
-                        EACH (o, outs) sum[o][v] = vec_fma(vec_set(weight[o]), pixel, sum[o][v]);
-                    } else {
-                        const mask off = outside(column, first[t], end[t]);
-                        EACH (o, outs)
-                            sum[o][v] = vec_fma_unless(off, vec_set(weight[o]), pixel, sum[o][v]);
-                    }
+                    pixel[v] = vec_load(from + v * LANES);
+                    off[v] = mask_or(u->row[r][v], u->column[t][v]);
+                }
+                EACH (o, outs) {
+                    const vec by = vec_set(weight[o]);
+                    EACH (v, vecs) sum[o][v] = vec_fma_unless(off[v], by, pixel[v], sum[o][v]);
                 }
             }
         }
     }
+}
+
+/* `outs` channels of `vecs` vectors of pixels from `at` on. Only ever called with constants for both. */
+INLINE void flat_tile(const int outs, const int vecs, const nacre_conv_sum *s,
+                      const nacre_conv_sight *sight, int64_t at, int64_t end, const float *x,
+                      const float *w, const float *bias, float *out) {
+    unseen u;
+    vec sum[MOST_OUTS][MOST_PIXELS];
+    EACH (o, outs)
+        EACH (v, vecs) sum[o][v] = vec_zero();
+    if (!sight->whole && find_unseen(vecs, s, sight, at, &u))
+        flat_taps(outs, vecs, s, &u, x + at, w, sum);
+    else
+        flat_taps(outs, vecs, s, NULL, x + at, w, sum);
     if (bias)
         EACH (o, outs) {
             const vec b = vec_set(bias[o]);
             EACH (v, vecs) sum[o][v] = vec_add(sum[o][v], b);
         }
     const nacre_conv_after *after = s->after;
-    const int64_t out_channel = s->out_channel, left = columns - at;
+    const int64_t out_channel = s->out_channel, left = end - at;
     out += at;
     if (after && after->norm)
         EACH (o, outs) after_norm(vecs, after, o, sum[o]);
@@ -286,30 +323,68 @@ INLINE void columns_tile(const int outs, const int vecs, const nacre_conv_sum *s
                             sum[o][v]);
 }
 
-#define COLUMNS_CASE(outs)                                                                         \
-    case outs:                                                                                     \
-        for (; at + LANES < columns; at += MOST_VECS * LANES)                                      \
-            columns_tile(outs, MOST_VECS, s, first, end, columns, at, x, w, bias, out);            \
-        if (at < columns) columns_tile(outs, 1, s, first, end, columns, at, x, w, bias, out);      \
+/* Of 16 registers masks take some too. */
+#define FLAT_PIXELS(outs) (VECTOR_REGISTERS == 16 && PIXELS(outs) > 2 ? 2 : PIXELS(outs))
+
+#define FLAT_TILE(vecs)                                                                            \
+    case vecs:                                                                                     \
+        if (vecs <= whole) flat_tile(outs, vecs, s, sight, at, end, x, w, bias, out);              \
         break;
 
-static void sum_columns(const nacre_conv_sum *s, const int64_t *first, const int64_t *end, int outs,
-                        int64_t columns, const float *x, const float *w, const float *bias,
-                        float *out) {
-    int64_t at = 0;
+/* Pixels in tiles as even as can be: one vector alone would wait for each fma. */
+INLINE void flat_run(const int outs, const nacre_conv_sum *s, const nacre_conv_sight *sight,
+                     int64_t at, int64_t end, const float *x, const float *w, const float *bias,
+                     float *out) {
+    const int whole = FLAT_PIXELS(outs);
+    while (at < end) {
+        const int64_t left = (end - at + LANES - 1) / LANES;
+        const int64_t count = left >= 2 * whole ? whole : left > whole ? (left + 1) / 2 : left;
+        switch (count) {
+            FLAT_TILE(1)
+            FLAT_TILE(2)
+            FLAT_TILE(3)
+            FLAT_TILE(4)
+        default:
+            break;
+        }
+        at += count * LANES;
+    }
+}
+
+#define FLAT_CASE(outs)                                                                            \
+    case outs:                                                                                     \
+        flat_run(outs, s, sight, from, end, x, w, bias, out);                                      \
+        break;
+
+static void sum_flat(const nacre_conv_sum *s, const nacre_conv_sight *sight, int outs, int64_t from,
+                     int64_t end, const float *x, const float *w, const float *bias, float *out) {
     switch (outs) {
-        COLUMNS_CASE(1)
-        COLUMNS_CASE(2)
-        COLUMNS_CASE(3)
-        COLUMNS_CASE(4)
+        FLAT_CASE(1)
+        FLAT_CASE(2)
+        FLAT_CASE(3)
+        FLAT_CASE(4)
 #if MOST_OUTS > 4
-        COLUMNS_CASE(5)
-        COLUMNS_CASE(6)
-        COLUMNS_CASE(7)
-        COLUMNS_CASE(8)
+        FLAT_CASE(5)
+        FLAT_CASE(6)
+        FLAT_CASE(7)
+        FLAT_CASE(8)
 #endif
     default:
         break;
+    }
+}
+
+/* Whole vectors are stored: what is behind a row is overwritten by the next. */
+static void take_columns(int64_t rows, int64_t columns, int64_t stride, const float *x,
+                         int64_t x_row, float *out) {
+    for (int64_t row = 0; row < rows; row++, x += x_row, out += columns) {
+        if (stride == 1)
+            for (int64_t c = 0; c < columns; c += LANES) vec_store(out + c, vec_load(x + c));
+        else if (stride == 2)
+            for (int64_t c = 0; c < columns; c += LANES)
+                vec_store(out + c, vec_even(vec_load(x + 2 * c), vec_load(x + 2 * c + LANES)));
+        else
+            for (int64_t c = 0; c < columns; c++) out[c] = x[c * stride];
     }
 }
 
@@ -481,7 +556,8 @@ const nacre_conv_kernels NACRE_AT_LEVEL(nacre_conv_kernels) = {
                     OUTS_BESIDE(6), OUTS_BESIDE(7), OUTS_BESIDE(8), OUTS_BESIDE(9)},
     .sum = sum,
     .sum_channels = sum_channels,
-    .sum_columns = sum_columns,
+    .sum_flat = sum_flat,
+    .take_columns = take_columns,
     .products = sum_products,
     .join_lanes = join_lanes,
     .sum_pixels = sum_pixels,

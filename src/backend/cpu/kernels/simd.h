@@ -289,6 +289,18 @@ INLINE mask mask_or(mask a, mask b) {
 #endif
 }
 
+INLINE bool mask_any(mask m) {
+#if NACRE_LEVEL_AVX512
+    return m != 0;
+#elif NACRE_LEVEL_AVX2
+    return _mm256_movemask_ps(m) != 0;
+#elif NACRE_LEVEL_NEON
+    return vmaxvq_u32(m) != 0;
+#else
+    return (m[0] | m[1] | m[2] | m[3]) != 0;
+#endif
+}
+
 /* Lanes 0, 2, 4 ... of a and then of b */
 INLINE vec vec_even(vec a, vec b) {
 #if NACRE_LEVEL_AVX512
