@@ -202,6 +202,7 @@ static void sum_segments(const sums *s, nacre_conv_sum *sum, int64_t group, int6
                                   out + o * sum->out_channel + part->first * NACRE_LANES);
         }
     }
+    sum->after = NULL;
 }
 
 static void sum_laned(const sums *s, nacre_conv_sum *sum, int64_t group, const band *b) {
@@ -240,6 +241,7 @@ static void sum_channels(const sums *s, nacre_conv_sum *sum, int64_t group, cons
             }
         }
     }
+    sum->after = NULL;
 }
 
 static void sum_group(const sums *s, nacre_conv_sum *sum, int64_t group, const band *b) {
