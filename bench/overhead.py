@@ -13,8 +13,8 @@ def _rounds_of(runs, key):
 
 
 def _hand_off_row(runs, kind, how):
-    """The median of the rounds: two processes may find their threads on CPUs that are near to each other or far, and
-    the best of them says nothing of the next one. The least is told beside it."""
+    """The median of the rounds: the time has two levels, presumably with the place where the host runs virtual CPUs, and
+    the best of the rounds says nothing of the next process."""
     name = f"overhead.hand_off.{kind}"
     what = f"hand-off to the second thread {how}, median of the rounds' medians"
     times, line = _rounds_of(runs, f"us_hand_off_{kind}_median"), _rounds_of(runs, "us_line_median")
