@@ -33,18 +33,14 @@ def group_of(kernel):
 
 
 def whole_steps(events):
-    """[(us, [event])]: the time and the steps of each replay of the whole training step, which is the plan with the most steps: forward,
-    and forward with backward, are replayed in between."""
+    """[(us, [event])]: the time and the steps of each replay of the whole training step, as `nacre bench` calls it."""
     spans = [e for e in events if e.get("ph") == "X" and e.get("tid") == 1]
-    replays = [e for e in spans if e["name"].startswith("replay")]
     steps = sorted((e for e in spans if "flops" in e.get("args", {})), key=lambda e: e["ts"])
-    most = max((e["args"]["steps"] for e in replays), default=0)
     found, times = [], [e["ts"] for e in steps]
-    for replay in (e for e in replays if e["args"]["steps"] == most):
+    for replay in (e for e in spans if e["name"] == "replay: step"):
         first, end = bisect.bisect_left(times, replay["ts"]), bisect.bisect_left(times, replay["ts"] + replay["dur"])
-        inside = steps[first:end]
-        if len(inside) == most:  # else the ring has given up its beginning
-            found.append((replay["dur"], inside))
+        if end - first == replay["args"]["steps"]:  # else the ring has given up its beginning
+            found.append((replay["dur"], steps[first:end]))
     return found
 
 

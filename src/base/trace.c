@@ -16,6 +16,7 @@ static struct {
     nacre_trace_name *names;
     uint64_t added, began, session;
     int name_count;
+    int replay_name;
 } trace;
 
 static _Thread_local uint64_t own_session;
@@ -36,6 +37,7 @@ nacre_status nacre_trace_start(void) {
     }
     trace.added = 0;
     trace.name_count = 0;
+    trace.replay_name = -1;
     trace.began = nacre_clock_ns();
     own_session = ++trace.session;
     return NACRE_OK;
@@ -102,6 +104,30 @@ int nacre_trace_add_name(const nacre_trace_name *name) {
     trace.names[trace.name_count] = *name;
     return trace.name_count++;
 }
+
+static int find_name(const char *kernel) {
+    for (int i = 0; i < trace.name_count; i++) {
+        if (strcmp(trace.names[i].kernel, kernel) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void nacre_trace_call_replays(const char *what) {
+    if (!own_session) {
+        return;
+    }
+    trace.replay_name = what ? find_name(what) : -1;
+    if (what && trace.replay_name < 0) {
+        trace.replay_name = nacre_trace_add_name(&(nacre_trace_name){.kernel = nacre_strdup(what),
+                                                                     .shapes = nacre_strdup(""),
+                                                                     .where = nacre_strdup(""),
+                                                                     .way = nacre_strdup("")});
+    }
+}
+
+int nacre_trace_replay_name(void) { return trace.replay_name; }
 
 size_t nacre_trace_count(void) {
     return trace.added < MOST_EVENTS ? (size_t)trace.added : MOST_EVENTS;

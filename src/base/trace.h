@@ -21,7 +21,7 @@ typedef struct nacre_trace_event {
     uint64_t begin, end; /* ns of nacre_clock_ns */
     nacre_trace_kind kind;
     int thread; /* of a region: 0 is the caller, then the pool's workers */
-    int name;   /* of a step; -1: the table of names was full */
+    int name;   /* of a step, or of a replay that has one; -1: none, or the table was full */
     uint32_t detail;
 } nacre_trace_event;
 
@@ -40,6 +40,10 @@ typedef struct nacre_trace_span {
 nacre_status nacre_trace_start(void); /* on the thread to be traced */
 /* The number of the trace that the calling thread writes, 0: none. */
 uint64_t nacre_trace_session(void);
+/* What the calling thread's replays are from here on: text that stays. NULL: nothing in particular. */
+void nacre_trace_call_replays(const char *what);
+/* Of the table of names: what nacre_trace_call_replays() said, or -1. */
+int nacre_trace_replay_name(void);
 void nacre_trace_rewind(void); /* forgets the events, not the names */
 void nacre_trace_stop(void);   /* forgets everything */
 

@@ -1,6 +1,7 @@
 /* nacre bench mlp ...: a step's time, its parts, its memory, and what the machine would need for it. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/trace.h"
 #include "cli/bench.h"
 #include "cli/memory_use.h"
 #include "cli/need.h"
@@ -29,8 +30,15 @@ typedef struct measurement {
 
 static nacre_status run_part(measurement *m, nacre_cli_part part, double seconds,
                              nacre_cli_times *times) {
+    static const char *const names[] = {
+        [NACRE_CLI_FORWARD] = "replay: forward",
+        [NACRE_CLI_BACKWARD] = "replay: forward and backward",
+        [NACRE_CLI_STEP] = "replay: step",
+        [NACRE_CLI_INFER] = "replay: inference",
+    };
     uint64_t end = nacre_clock_ns() + (uint64_t)(seconds * 1e9), now;
     nacre_status status = NACRE_OK;
+    nacre_trace_call_replays(names[part]);
     do {
         uint64_t begin = nacre_clock_ns();
         status = nacre_cli_job_run(&m->job, part, NULL);

@@ -82,7 +82,8 @@ static void append_event(nacre_text *text, const nacre_trace_event *event) {
         append_step(text, event);
         break;
     case NACRE_TRACE_REPLAY:
-        append_head(text, "replay", REPLAY_ROW, event);
+        append_head(text, event->name < 0 ? "replay" : nacre_trace_name_at(event->name)->kernel,
+                    REPLAY_ROW, event);
         nacre_text_append(text, ",\"args\":{\"steps\":%u}}", event->detail);
         break;
     case NACRE_TRACE_BUSY:

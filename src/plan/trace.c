@@ -45,6 +45,6 @@ void nacre_replay_trace_all(const nacre_plan *plan, uint64_t begin) {
     nacre_trace_add(&(nacre_trace_event){.begin = begin,
                                          .end = nacre_clock_ns(),
                                          .kind = NACRE_TRACE_REPLAY,
-                                         .name = -1,
+                                         .name = nacre_trace_replay_name(),
                                          .detail = (uint32_t)plan->step_count});
 }

@@ -184,14 +184,14 @@ class BenchRun(harness.ProgramTest):
     def test_shares_are_of_the_whole_step(self):
         import shares
 
-        def replay(at, *steps):
+        def replay(at, *steps, of="step"):
             spans, start = [], at
             for name, us in steps:
                 args = {"flops": 10, "bytes": 5}
                 spans.append({"ph": "X", "tid": 1, "name": name, "ts": at, "dur": us, "args": args})
                 at += us
-            return spans + [{"ph": "X", "tid": 1, "name": "replay", "ts": start, "dur": at - start, "args": {"steps": len(steps)}}]
-        forward = replay(0, ("linear+relu", 3), ("cross_entropy", 1))
+            return spans + [{"ph": "X", "tid": 1, "name": f"replay: {of}", "ts": start, "dur": at - start, "args": {"steps": len(steps)}}]
+        forward = replay(0, ("linear+relu", 3), ("cross_entropy", 1), of="forward")
         slow = replay(10, ("linear+relu", 9), ("cross_entropy", 1), ("add", 1), ("adam_update", 1))
         fast = replay(30, ("linear+relu", 6), ("cross_entropy", 2), ("linear", 1), ("adam_update", 1))
         found = shares.figures_of(forward + slow + fast + [{"ph": "X", "tid": 2, "name": "busy", "ts": 0, "dur": 50}])

@@ -41,7 +41,14 @@ class Trace(harness.ProgramTest):
 
     def test_a_benchmark_is_traced(self):
         self.good("bench", "mlp", "--seconds", "0.05", "--trace", self.path("t.json"), "--json")
-        self.assertTrue(any(e["name"] == "replay" for e in self.events("t.json")))
+        steps = {}
+        for replay in (e for e in self.events("t.json") if e["name"].startswith("replay")):
+            steps.setdefault(replay["name"], set()).add(replay["args"]["steps"])
+        self.assertEqual(set(steps), {"replay: forward", "replay: forward and backward", "replay: step"})
+        self.assertTrue(all(len(of) == 1 for of in steps.values()), steps)
+        self.assertTrue(max(steps["replay: forward"]) < max(steps["replay: forward and backward"]) < max(steps["replay: step"]))
+        self.good("bench", "mlp", "--infer", "--seconds", "0", "--trace", self.path("t.json"), "--json")
+        self.assertEqual({e["name"] for e in self.events("t.json") if e["name"].startswith("replay")}, {"replay: inference"})
 
     def test_a_bad_path_is_one_line_and_nothing_is_left(self):
         data = self.data()
