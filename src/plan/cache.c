@@ -122,7 +122,7 @@ static nacre_plan *make_within(const nacre_work *work, const nacre_thread *threa
             return plan;
         }
         if (attempt == ATTEMPTS) {
-            nacre_plan_refuse(plan, limit);
+            nacre_plan_refuse(plan, work, limit);
             nacre_plan_free(plan);
             return NULL;
         }

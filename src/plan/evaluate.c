@@ -223,7 +223,7 @@ static nacre_status reserve_root(nacre_planner *planner, nacre_value *root, size
 static nacre_status reserve(nacre_planner *planner, nacre_plan *plan) {
     nacre_status status = NACRE_OK;
     if (plan->arena_bytes > NACRE_ARENA_MOST) {
-        return nacre_plan_refuse(plan, NACRE_ARENA_MOST);
+        return nacre_plan_refuse(plan, &planner->work, NACRE_ARENA_MOST);
     }
     if (!planner->arena.base) {
         status = nacre_region_reserve(&planner->arena, NACRE_ARENA_MOST);

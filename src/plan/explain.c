@@ -28,14 +28,19 @@ static char *step_shapes(const plan_step *step) {
     return nacre_strdup(text);
 }
 
-static char *step_place(const nacre_work *work, const plan_step *step) {
+void nacre_plan_place(const nacre_work *work, const plan_step *step, char *text, size_t size) {
     const nacre_record *r = step->record < 0 ? NULL : work->records.items[step->record];
     const char *file = r && r->file ? r->file : "";
     const char *slash = strrchr(file, '/');
-    char text[256] = "";
+    *text = 0;
     if (*file) {
-        snprintf(text, sizeof text, "%s:%d", slash ? slash + 1 : file, r->line);
+        snprintf(text, size, "%s:%d", slash ? slash + 1 : file, r->line);
     }
+}
+
+static char *step_place(const nacre_work *work, const plan_step *step) {
+    char text[256];
+    nacre_plan_place(work, step, text, sizeof text);
     return nacre_strdup(text);
 }
 

@@ -36,11 +36,14 @@ static bool add_result(plan_step *step, int id, int reg) {
     return true;
 }
 
-static void label_group(nacre_plan *plan, plan_step *step, const nacre_op *product) {
+void nacre_plan_label(nacre_plan *plan, plan_step *step, const char *before, const nacre_op *op) {
     char text[160];
-    size_t used = (size_t)snprintf(text, sizeof text, "%s", product ? product->name : "");
-    for (int i = 0; i < step->program->codes && used < sizeof text - 24; i++) {
-        used += (size_t)snprintf(text + used, sizeof text - used, used ? "+%s" : "%s",
+    size_t start = (size_t)snprintf(text, sizeof text, "%s", before);
+    size_t used =
+        start + (size_t)snprintf(text + start, sizeof text - start, "%s", op ? op->name : "");
+    int codes = step->program ? step->program->codes : 0;
+    for (int i = 0; i < codes && used < sizeof text - 24; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, used > start ? "+%s" : "%s",
                                  step->program->code[i].op->name);
     }
     char *label = nacre_plan_alloc(plan, 1, used + 1);
@@ -103,7 +106,7 @@ static bool emit_group(plan_groups *f, const plan_group *g, plan_step *out) {
     for (int k = 1; folded && k < plan->steps[g->product].outputs; k++)
         out->out[out->outputs++] = plan->steps[g->product].out[k];
     plan->fused += g->count - 1 + folded;
-    label_group(plan, out, folded ? plan->steps[g->product].op : NULL);
+    nacre_plan_label(plan, out, "", folded ? plan->steps[g->product].op : NULL);
     return ok;
 }
 

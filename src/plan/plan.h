@@ -189,7 +189,11 @@ bool nacre_plan_prepare_step(nacre_plan *plan, plan_step *step);
 bool nacre_plan_layout(nacre_plan *plan);
 bool nacre_plan_verify(const nacre_plan *plan);
 /* Sets the error of a plan that takes more than the limit, the thread's or NACRE_ARENA_MOST, naming what is largest. */
-nacre_status nacre_plan_refuse(nacre_plan *plan, size_t limit);
+nacre_status nacre_plan_refuse(nacre_plan *plan, const nacre_work *work, size_t limit);
+/* "linear.c:21": which line recorded the step, "" where it is not known. */
+void nacre_plan_place(const nacre_work *work, const plan_step *step, char *text, size_t size);
+/* Names the step by what runs in it, "matmul+relu": `op`, unless NULL, and its group or epilogue; `before` goes first. */
+void nacre_plan_label(nacre_plan *plan, plan_step *step, const char *before, const nacre_op *op);
 void nacre_plan_free(nacre_plan *plan);
 void *nacre_plan_alloc(nacre_plan *plan, size_t count, size_t size); /* zeroed, freed with it */
 

@@ -197,7 +197,7 @@ static bool renew_results(nacre_plan *plan, int value, int at, plan_step *again)
 
 static bool repeat(nacre_plan *plan, int value, int at, plan_step again) {
     if (!renew_results(plan, value, at, &again)) return false;
-    again.label = "recompute";
+    nacre_plan_label(plan, &again, "recompute ", again.op);
     memmove(&plan->steps[at + 1], &plan->steps[at],
             (size_t)(plan->step_count - at) * sizeof *plan->steps);
     plan->steps[at] = again;
@@ -259,9 +259,12 @@ static int next_largest(const nacre_plan *plan, int peak, int last) {
     return best;
 }
 
-/* The largest at step `peak`: values, and what its kernel works in. */
-static void name_largest(const nacre_plan *plan, int peak, char *text, size_t size) {
-    char shape[NACRE_SHAPE_TEXT];
+enum { PLACE_BYTES = 48 }; /* of a file's name and a line; a longer name is cut */
+
+/* The largest at step `peak`: values, and what its kernel works in; and which line of the program made each. */
+static void name_largest(const nacre_plan *plan, const nacre_work *work, int peak, char *text,
+                         size_t size) {
+    char shape[NACRE_SHAPE_TEXT], place[PLACE_BYTES];
     const plan_step *step = &plan->steps[peak];
     size_t scratch = step->call->scratch, used = 0;
     int last = -1;
@@ -270,24 +273,27 @@ static void name_largest(const nacre_plan *plan, int peak, char *text, size_t si
         const plan_value *v = id < 0 ? NULL : &plan->values[id];
         bool is_scratch = scratch > 0 && (!v || scratch >= v->bytes);
         if (!v && !is_scratch) break;
-        used += (size_t)snprintf(
-            text + used, size - used, "%s%s%s %s (%zu bytes)", k ? ", " : "",
-            is_scratch ? "scratch of " : "",
-            is_scratch ? step->label : plan->steps[v->defined].label,
-            nacre_shape_text(is_scratch ? &step->call->out[0].shape : &v->shape, shape),
-            is_scratch ? scratch : v->bytes);
+        const plan_step *made = is_scratch ? step : &plan->steps[v->defined];
+        nacre_plan_place(work, made, place, sizeof place);
+        int more =
+            snprintf(text + used, size - used, "%s%s%s %s%s%s in step %d (%zu bytes)",
+                     k ? ", " : "", is_scratch ? "scratch of " : "", made->label,
+                     nacre_shape_text(is_scratch ? &step->call->out[0].shape : &v->shape, shape),
+                     *place ? " at " : "", place, (is_scratch ? peak : v->defined) + 1,
+                     is_scratch ? scratch : v->bytes);
+        used = used + (size_t)more < size ? used + (size_t)more : size - 1;
         scratch = is_scratch ? 0 : scratch;
         last = is_scratch ? last : id;
     }
 }
 
-nacre_status nacre_plan_refuse(nacre_plan *plan, size_t limit) {
+nacre_status nacre_plan_refuse(nacre_plan *plan, const nacre_work *work, size_t limit) {
     size_t bytes = 0;
-    char text[NAMED * (NACRE_SHAPE_TEXT + 96)] = "";
+    char text[NAMED * (NACRE_SHAPE_TEXT + PLACE_BYTES + 96)] = "";
     int64_t *change = nacre_plan_alloc(plan, (size_t)plan->step_count + 1, sizeof *change);
     nacre_plan_positions(plan);
     int peak = change ? find_peak(plan, true, change, &bytes) : 0;
-    name_largest(plan, peak, text, sizeof text);
+    name_largest(plan, work, peak, text, sizeof text);
     bool own = limit < NACRE_ARENA_MOST;
     return nacre_fail(
         NACRE_OUT_OF_MEMORY,

@@ -158,7 +158,7 @@ class Reports(harness.ProgramTest):
                         ["train", "mnist-mlp", "--data", self.data(), "--out", self.path("small")]):
             refused = self.run_nacre(*command, "--memory", peak // 3)
             self.assert_refused(refused, 1, f"the limit is {peak // 3}",
-                                "a training step of 128 samples", "matmul [128,784] (401408 bytes)")
+                                "a training step of 128 samples", "matmul [128,784] at linear.c:21 in step")
 
     def least_memory(self, *network):
         """What the refusal of a hopeless limit asks for: the plan with all that can be recomputed."""
