@@ -288,7 +288,8 @@ static void wide_convolutions_are_right(void **state) {
     check_geometry((geometry){2, 4, 6, 3, 40, {1, 3}, {1, 1}, {0, 9}, {1, 9}, 2});
 }
 
-/* Pixels row after row: images of many rows, cut into tasks, with every stride and with more padding than window. */
+/* Pixels row after row: images of many rows, cut into tasks and strips, with every stride and with more padding than
+   window. */
 static void tall_convolutions_are_right(void **state) {
     (void)state;
     for (int64_t stride = 1; stride <= 4; stride++)
@@ -300,6 +301,8 @@ static void tall_convolutions_are_right(void **state) {
     check_geometry((geometry){1, 40, 17, 30, 31, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1});
     check_geometry((geometry){1, 1, 6, 28, 28, {5, 5}, {1, 1}, {2, 2}, {1, 1}, 1});
     check_geometry((geometry){8, 6, 16, 14, 14, {5, 5}, {1, 1}, {0, 0}, {1, 1}, 1});
+    check_geometry((geometry){1, 2, 3, 400, 151, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1});
+    check_geometry((geometry){1, 2, 3, 701, 90, {5, 3}, {2, 1}, {2, 1}, {1, 1}, 1});
 }
 
 static void convolutions_of_any_window_are_right(void **state) {

@@ -276,6 +276,7 @@ enum { NACRE_CONV_MOST_TAPS = 64 };
    row_first[r] to row_end[r] the ones in columns column_first[t] to column_end[t]. */
 typedef struct nacre_conv_sight {
     bool whole;          /* all of them see all taps */
+    int64_t columns;     /* of a row */
     const float *column; /* of each pixel, up to a multiple of 16 */
     const int64_t *row_first, *row_end, *column_first, *column_end;
 } nacre_conv_sight;

@@ -235,24 +235,29 @@ INLINE bool find_unseen(const int vecs, const nacre_conv_sum *s, const nacre_con
                         int64_t at, unseen *u) {
     const vec lane = vec_load(lane_numbers);
     vec column[MOST_PIXELS];
-    mask all = vec_less(lane, vec_zero());
+    const mask none = vec_less(lane, vec_zero());
+    mask all = none;
     EACH (v, vecs) column[v] = vec_load(sight->column + at + v * LANES);
     for (int r = 0; r < s->rows; r++) {
-        EACH (v, vecs) {
-            const int64_t from = at + v * LANES;
-            const vec first = vec_set((float)(sight->row_first[r] - from));
-            const vec end = vec_set((float)(sight->row_end[r] - from));
-            u->row[r][v] = mask_or(vec_less(lane, first), vec_less_equal(end, lane));
-            all = mask_or(all, u->row[r][v]);
-        }
+        const int64_t first = sight->row_first[r] - at, end = sight->row_end[r] - at;
+        EACH (v, vecs) u->row[r][v] = none;
+        if (first > 0 || end < vecs * LANES)
+            EACH (v, vecs) {
+                u->row[r][v] = mask_or(vec_less(lane, vec_set((float)(first - v * LANES))),
+                                       vec_less_equal(vec_set((float)(end - v * LANES)), lane));
+                all = mask_or(all, u->row[r][v]);
+            }
     }
     for (int t = 0; t < s->columns; t++) {
-        const vec first = vec_set((float)sight->column_first[t]);
-        const vec end = vec_set((float)sight->column_end[t]);
-        EACH (v, vecs) {
-            u->column[t][v] = mask_or(vec_less(column[v], first), vec_less_equal(end, column[v]));
-            all = mask_or(all, u->column[t][v]);
-        }
+        const int64_t first = sight->column_first[t], end = sight->column_end[t];
+        EACH (v, vecs) u->column[t][v] = none;
+        if (first > 0)
+            EACH (v, vecs) u->column[t][v] = vec_less(column[v], vec_set((float)first));
+        if (end < sight->columns)
+            EACH (v, vecs)
+                u->column[t][v] =
+                    mask_or(u->column[t][v], vec_less_equal(vec_set((float)end), column[v]));
+        EACH (v, vecs) all = mask_or(all, u->column[t][v]);
     }
     return mask_any(all);
 }
