@@ -39,11 +39,11 @@ typedef struct nacre_record {
     bool differentiated; /* a backward pass has recorded its gradient */
     bool executed;       /* an evaluation has run it */
     bool shared;         /* computed: other threads may count references too */
-    unsigned char wants; /* bit i: when this was recorded, input i wanted a gradient */
+    uint32_t thread;     /* whose number recorded it; 0: a leaf */
     nacre_word attrs[NACRE_MAX_ATTRS];
     const char *file;
     int line;
-    uint32_t thread;                   /* whose number recorded it; 0: a leaf */
+    unsigned char wants; /* bit i: when this was recorded, input i wanted a gradient */
     nacre_value *in[NACRE_MAX_INPUTS]; /* NULL: absent */
     nacre_value out[];
 } nacre_record;
