@@ -76,7 +76,11 @@ NACRE_API nacre_module *nacre_module_child(const nacre_module *module, size_t in
    whatever the order of construction. */
 NACRE_API nacre_status nacre_module_init(nacre_module *module, uint64_t seed);
 
+/* The module's output for x. An error that arises inside names the innermost layer by its path and class, such as
+   "layer 4.body.0 (Conv2d): conv2d: ...", and the line of the call, or of the op in a layer of your own. */
 NACRE_API nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x);
+NACRE_API nacre_tensor *nacre_module_forward_at(nacre_module *module, nacre_tensor *x,
+                                                const char *file, int line);
 /* The hand-written way beside autograd: y must be this module's forward of x, recorded with gradients
    on or off, and its latest one where layers draw random numbers: they are drawn again to be the same. Adds to
    the parameters' gradient slots, returns the gradient of x. */
@@ -225,6 +229,9 @@ NACRE_API nacre_module *nacre_sequential_of(nacre_module *const *modules, size_t
 NACRE_API nacre_module *nacre_mlp(const int64_t *widths, size_t count);
 
 #ifndef __cplusplus
+#ifndef NACRE_BUILDING /* a layer's own calls have no line that says anything */
+#define nacre_module_forward(module, x) nacre_module_forward_at((module), (x), __FILE__, __LINE__)
+#endif
 #define nacre_linear(...)                                                                          \
     nacre_linear_at(                                                                               \
         &(nacre_linear_options){.size = sizeof(nacre_linear_options), .in = __VA_ARGS__})

@@ -39,7 +39,9 @@ static void format_place(char *place, const char *file, int line) {
     if (!file) return;
     const char *slash = strrchr(file, '/'), *backslash = strrchr(file, '\\');
     const char *name = slash > backslash ? slash : backslash;
-    int length = snprintf(place, PLACE_BYTES, " (%s:%d)", name ? name + 1 : file, line);
+    const char *shown = name ? name + 1 : file;
+    int length = line ? snprintf(place, PLACE_BYTES, " (%s:%d)", shown, line)
+                      : snprintf(place, PLACE_BYTES, " (%s)", shown);
     if (length < 0 || length >= PLACE_BYTES) place[0] = '\0';
 }
 
@@ -62,6 +64,15 @@ static nacre_status set_error(nacre_status status, const char *file, int line, c
         abort();
     }
     return status;
+}
+
+size_t nacre_error_place(const char *text) {
+    size_t length = strlen(text), at = length;
+    if (at < 2 || text[--at] != ')') return length;
+    while (at > 0 && text[at - 1] >= '0' && text[at - 1] <= '9') at--;
+    bool has_line = at + 1 < length && at > 0 && text[at - 1] == ':';
+    while (has_line && at > 1 && !(text[at] == '(' && text[at - 1] == ' ')) at--;
+    return has_line && at > 1 ? at - 1 : length;
 }
 
 nacre_status nacre_fail(nacre_status status, const char *format, ...) {

@@ -8,7 +8,7 @@
 static nacre_tensor *cross_entropy_compute(void *self, nacre_tensor *prediction,
                                            nacre_tensor *target) {
     (void)self;
-    return nacre_f_cross_entropy(prediction, target);
+    return nacre_f_cross_entropy_at(prediction, target, "CrossEntropy", 0);
 }
 
 /* d/dz of the mean over n rows of -sum(t log softmax(z)): (softmax(z) sum(t) - t) / n. */

@@ -170,7 +170,7 @@ nacre_module *nacre_batch_norm2d_at(const nacre_batch_norm2d_options *options) {
                                               .flops = norm_flops,
                                               .destroy = nacre_free};
     batch_norm *self = nacre_alloc_zeroed(1, sizeof *self);
-    nacre_module *module = nacre_module_new(&class_, self);
+    nacre_module *module = nacre_layer_new(&class_, self);
     if (nacre_module_status(module) != NACRE_OK) {
         return module; /* self is freed */
     }

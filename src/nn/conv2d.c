@@ -159,7 +159,7 @@ nacre_module *nacre_conv2d_at(const nacre_conv2d_options *options) {
                                               .flops = conv2d_flops,
                                               .destroy = nacre_free};
     conv2d *self = nacre_alloc_zeroed(1, sizeof *self);
-    nacre_module *module = nacre_module_new(&class_, self);
+    nacre_module *module = nacre_layer_new(&class_, self);
     if (nacre_module_status(module) != NACRE_OK) {
         return module; /* self is freed */
     }

@@ -7,6 +7,8 @@
 
 #include <nacre/grad.h>
 #include <nacre/ops.h>
+#include <stdio.h>
+#include <string.h>
 
 static _Thread_local nacre_module_trace *trace;
 static _Thread_local void *trace_context;
@@ -42,7 +44,50 @@ static void set_draws(uint64_t draws) {
     }
 }
 
+/* ---- errors: which layer, and whose line ---- */
+
+static const char layer[] = "layer ", network[] = "the network ";
+
+/* The innermost module names itself; those around it find that done. */
+static bool is_named(const char *text) {
+    return strncmp(text, layer, sizeof layer - 1) == 0 ||
+           strncmp(text, network, sizeof network - 1) == 0;
+}
+
+/* y's error with the module's path and kind before it. The library's own lines go, the caller's line comes where it is
+   known and there is no other. */
+static nacre_tensor *name_error(const nacre_module *module, nacre_tensor *y, const char *file,
+                                int line) {
+    const char *text = nacre_tensor_message(y);
+    size_t length = strlen(text), place = nacre_error_place(text);
+    bool named = is_named(text), placed = place < length;
+    if (named && (placed || !file)) {
+        return y;
+    }
+    char path[NACRE_MODULE_DEPTH * NACRE_MODULE_NAME] = "", before[sizeof path + 64] = "";
+    if (!named) {
+        nacre_module_path(module, path, sizeof path);
+        bool is_root = *path == '\0' && module->child_count > 0;
+        snprintf(before, sizeof before, "%s%s%s(%.40s): ", is_root ? network : layer, path,
+                 *path ? " " : "", nacre_module_kind(module));
+    }
+    if (!named && module->own) {
+        length = place;
+        placed = false;
+    }
+    nacre_fail_at(nacre_tensor_status(y), placed ? NULL : file, line, "%s%.*s", before, (int)length,
+                  text);
+    return nacre_error_tensor();
+}
+
+/* ---- forward ---- */
+
 nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x) {
+    return nacre_module_forward_at(module, x, NULL, 0);
+}
+
+nacre_tensor *nacre_module_forward_at(nacre_module *module, nacre_tensor *x, const char *file,
+                                      int line) {
     nacre_status status = nacre_module_check(module, "forward");
     if (status == NACRE_OK) {
         status = check_tensor(x, "forward", "the input");
@@ -61,6 +106,9 @@ nacre_tensor *nacre_module_forward(nacre_module *module, nacre_tensor *x) {
     if (!y) {
         nacre_fail(NACRE_INVALID_STATE, "%s: forward returned NULL", nacre_module_kind(module));
         y = nacre_error_tensor();
+    }
+    if (y->error) {
+        y = name_error(module, y, file, line);
     }
     nacre_frame_end(frame, &y, 1);
     if (trace) {

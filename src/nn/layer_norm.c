@@ -107,7 +107,7 @@ nacre_module *nacre_layer_norm_at(const nacre_layer_norm_options *options) {
                                               .flops = norm_flops,
                                               .destroy = nacre_free};
     layer_norm *self = nacre_alloc_zeroed(1, sizeof *self);
-    nacre_module *module = nacre_module_new(&class_, self);
+    nacre_module *module = nacre_layer_new(&class_, self);
     if (nacre_module_status(module) != NACRE_OK) {
         return module; /* self is freed */
     }
@@ -128,7 +128,8 @@ typedef struct embedding {
 
 static nacre_tensor *embedding_forward(nacre_module *module, void *self, nacre_tensor *x) {
     (void)module;
-    return nacre_f_embedding(x, ((const embedding *)self)->weight);
+    /* An index out of range is found when it is evaluated, where nobody knows the layer any more. */
+    return nacre_f_embedding_at(x, ((const embedding *)self)->weight, "Embedding", 0);
 }
 
 /* Row i of dweight is the sum of dy's rows whose index is i. Indices have no gradient: zeros. */
@@ -172,7 +173,7 @@ nacre_module *nacre_embedding_at(const nacre_embedding_options *options) {
                                               .describe = embedding_describe,
                                               .destroy = nacre_free};
     embedding *self = nacre_alloc_zeroed(1, sizeof *self);
-    nacre_module *module = nacre_module_new(&class_, self);
+    nacre_module *module = nacre_layer_new(&class_, self);
     if (nacre_module_status(module) != NACRE_OK) {
         return module; /* self is freed */
     }

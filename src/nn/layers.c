@@ -37,7 +37,7 @@ nacre_module *nacre_relu(void) {
                                               .forward = relu_forward,
                                               .backward = relu_backward,
                                               .flops = relu_flops};
-    return nacre_module_new(&class_, NULL);
+    return nacre_layer_new(&class_, NULL);
 }
 
 /* ---- Softmax ---- */
@@ -79,7 +79,7 @@ nacre_module *nacre_softmax(int axis) {
                                               .flops = softmax_flops,
                                               .destroy = nacre_free};
     softmax *self = nacre_alloc(sizeof *self);
-    nacre_module *module = nacre_module_new(&class_, self);
+    nacre_module *module = nacre_layer_new(&class_, self);
     if (!self) {
         nacre_module_set_error(module, NACRE_OUT_OF_MEMORY);
     } else if (axis < -NACRE_MAX_DIMS || axis >= NACRE_MAX_DIMS) {
@@ -120,5 +120,5 @@ nacre_module *nacre_flatten(void) {
                                               .name = "Flatten",
                                               .forward = flatten_forward,
                                               .backward = flatten_backward};
-    return nacre_module_new(&class_, NULL);
+    return nacre_layer_new(&class_, NULL);
 }

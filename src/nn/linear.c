@@ -92,7 +92,7 @@ nacre_module *nacre_linear_at(const nacre_linear_options *options) {
                                               .flops = linear_flops,
                                               .destroy = nacre_free};
     linear *self = nacre_alloc_zeroed(1, sizeof *self);
-    nacre_module *module = nacre_module_new(&class_, self);
+    nacre_module *module = nacre_layer_new(&class_, self);
     if (nacre_module_status(module) != NACRE_OK) {
         return module; /* self is freed */
     }

@@ -74,6 +74,14 @@ nacre_module *nacre_module_new(const nacre_module_class *class_, void *self) {
     return module;
 }
 
+nacre_module *nacre_layer_new(const nacre_module_class *class_, void *self) {
+    nacre_module *module = nacre_module_new(class_, self);
+    if (!module->immortal) {
+        module->own = true;
+    }
+    return module;
+}
+
 static void module_destroy(nacre_module *module) {
     if (module->immortal) {
         return;

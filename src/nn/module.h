@@ -39,7 +39,11 @@ struct nacre_module {
     nacre_status status;
     char message[512];
     bool immortal; /* stands for a module that found no memory */
+    bool own;      /* of the library: the lines of its forward function say nothing to a user */
 };
+
+/* nacre_module_new of the library's own classes. */
+nacre_module *nacre_layer_new(const nacre_module_class *class_, void *self);
 
 /* Gives the module the thread's last error, unless it has one already. Returns `status`. */
 nacre_status nacre_module_set_error(nacre_module *module, nacre_status status);

@@ -104,7 +104,7 @@ static nacre_status check(nacre_pool2d_options *o, const char *what) {
 static nacre_module *pool_new(const nacre_module_class *class_, const nacre_pool2d_options *options,
                               const char *what) {
     nacre_pool2d_options *self = nacre_alloc_zeroed(1, sizeof *self);
-    nacre_module *module = nacre_module_new(class_, self);
+    nacre_module *module = nacre_layer_new(class_, self);
     if (nacre_module_status(module) != NACRE_OK) {
         return module; /* self is freed */
     }
@@ -172,5 +172,5 @@ nacre_module *nacre_global_avg_pool2d(void) {
                                               .forward = global_forward,
                                               .backward = global_backward,
                                               .flops = global_flops};
-    return nacre_module_new(&class_, NULL);
+    return nacre_layer_new(&class_, NULL);
 }

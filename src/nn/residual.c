@@ -51,7 +51,7 @@ nacre_module *nacre_residual(nacre_module *body, nacre_module *shortcut) {
                                               .name = "Residual",
                                               .forward = residual_forward,
                                               .backward = residual_backward};
-    nacre_module *module = nacre_module_new(&class_, NULL);
+    nacre_module *module = nacre_layer_new(&class_, NULL);
     nacre_module_add(module, "body", body);
     if (shortcut) {
         nacre_module_add(module, "shortcut", shortcut);

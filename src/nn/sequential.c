@@ -45,7 +45,7 @@ static const nacre_module_class sequential_class = {.size = sizeof sequential_cl
                                                     .backward = sequential_backward};
 
 nacre_module *nacre_sequential_of(nacre_module *const *modules, size_t count) {
-    nacre_module *module = nacre_module_new(&sequential_class, NULL);
+    nacre_module *module = nacre_layer_new(&sequential_class, NULL);
     if (!modules && count > 0) {
         nacre_module_set_error(
             module, nacre_fail(NACRE_INVALID_ARGUMENT, "sequential: the list of modules is NULL"));
@@ -58,7 +58,7 @@ nacre_module *nacre_sequential_of(nacre_module *const *modules, size_t count) {
 }
 
 nacre_module *nacre_mlp(const int64_t *widths, size_t count) {
-    nacre_module *module = nacre_module_new(&sequential_class, NULL);
+    nacre_module *module = nacre_layer_new(&sequential_class, NULL);
     if (!widths || count < 2) {
         nacre_module_set_error(
             module, nacre_fail(NACRE_INVALID_ARGUMENT,

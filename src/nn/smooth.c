@@ -35,7 +35,7 @@ nacre_module *nacre_tanh(void) {
                                               .forward = tanh_forward,
                                               .backward = tanh_backward,
                                               .flops = tanh_flops};
-    return nacre_module_new(&class_, NULL);
+    return nacre_layer_new(&class_, NULL);
 }
 
 /* ---- GELU ---- */
@@ -94,7 +94,7 @@ nacre_module *nacre_gelu(nacre_gelu_form form) {
                                               .flops = gelu_flops,
                                               .destroy = nacre_free};
     gelu *self = nacre_alloc(sizeof *self);
-    nacre_module *module = nacre_module_new(&class_, self);
+    nacre_module *module = nacre_layer_new(&class_, self);
     if (!self) {
         nacre_module_set_error(module, NACRE_OUT_OF_MEMORY);
     } else if (form != NACRE_GELU_ERF && form != NACRE_GELU_TANH) {
@@ -145,7 +145,7 @@ nacre_module *nacre_dropout(double p) {
                                               .describe = dropout_describe,
                                               .destroy = nacre_free};
     dropout *self = nacre_alloc(sizeof *self);
-    nacre_module *module = nacre_module_new(&class_, self);
+    nacre_module *module = nacre_layer_new(&class_, self);
     if (!self) {
         nacre_module_set_error(module, NACRE_OUT_OF_MEMORY);
     } else if (!(p >= 0 && p <= 1)) {

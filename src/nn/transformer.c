@@ -56,7 +56,7 @@ nacre_module *nacre_multi_head_attention_at(const nacre_multi_head_attention_opt
                                               .flops = attention_flops,
                                               .destroy = nacre_free};
     nacre_multi_head_attention_options *o = nacre_alloc_zeroed(1, sizeof *o);
-    nacre_module *module = nacre_module_new(&class_, o);
+    nacre_module *module = nacre_layer_new(&class_, o);
     if (nacre_module_status(module) != NACRE_OK) {
         return module; /* o is freed */
     }
@@ -131,7 +131,7 @@ nacre_module *nacre_transformer_block_at(const nacre_transformer_block_options *
                                               .flops = block_flops,
                                               .destroy = nacre_free};
     nacre_transformer_block_options *o = nacre_alloc_zeroed(1, sizeof *o);
-    nacre_module *module = nacre_module_new(&class_, o);
+    nacre_module *module = nacre_layer_new(&class_, o);
     if (nacre_module_status(module) != NACRE_OK) {
         return module; /* o is freed */
     }

@@ -34,7 +34,10 @@ void nacre_plan_place(const nacre_work *work, const plan_step *step, char *text,
     const char *slash = strrchr(file, '/');
     *text = 0;
     if (*file) {
-        snprintf(text, size, "%s:%d", slash ? slash + 1 : file, r->line);
+        int length = snprintf(text, size, "%s", slash ? slash + 1 : file);
+        if (r->line && length < (int)size) {
+            snprintf(text + length, size - (size_t)length, ":%d", r->line);
+        }
     }
 }
 

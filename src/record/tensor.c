@@ -222,12 +222,16 @@ static nacre_value *fresh_value(nacre_thread *thread, const nacre_tensor *t, nac
 }
 
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line) {
-    nacre_status status = t->value ? nacre_value_check_thread(t->value) : NACRE_OK;
-    status = status ? status : nacre_value_check_thread(v->value);
-    if (status != NACRE_OK) {
-        return status;
-    }
     nacre_thread *thread = nacre_this_thread();
+    if (!thread) {
+        return NACRE_OUT_OF_MEMORY;
+    }
+    if (t->value && nacre_value_foreign(t->value, thread)) {
+        return nacre_value_check_thread(t->value);
+    }
+    if (nacre_value_foreign(v->value, thread)) {
+        return nacre_value_check_thread(v->value);
+    }
     nacre_scope frame = nacre_frame_begin();
     nacre_value *value = fresh_value(thread, t, v, file, line);
     nacre_value *old = t->value;
@@ -366,10 +370,14 @@ const char *nacre_describe(const nacre_tensor *t) {
     }
     const nacre_record *record = t->value->record;
     char shape[NACRE_SHAPE_TEXT];
-    snprintf(text, size, "%s %s, %s%s%s, made by %s at %s:%d", nacre_dtype_name(t->value->dtype),
+    char line[16] = "";
+    if (record->line) {
+        snprintf(line, sizeof line, ":%d", record->line);
+    }
+    snprintf(text, size, "%s %s, %s%s%s, made by %s at %s%s", nacre_dtype_name(t->value->dtype),
              nacre_shape_text(&t->value->shape, shape), t->value->storage ? "computed" : "pending",
              t->wants_grad ? ", wants a gradient" : "", t->dirty_owner ? ", assigned to" : "",
-             record->op->name, record->file ? record->file : "?", record->line);
+             record->op->name, record->file ? record->file : "?", line);
     return text;
 }
 

@@ -52,36 +52,16 @@ static nacre_status go_back(nacre_fit_run *run, int64_t target) {
 
 /* ---- the first op ---- */
 
-typedef struct culprit {
-    char module[64]; /* "layer 2 (Linear): "; "" outside the network's forward */
-} culprit;
-
-/* The innermost module whose result is an error comes first. */
-static void note_module(void *context, const nacre_module *module, nacre_tensor *x,
-                        nacre_tensor *y) {
-    (void)x;
-    culprit *c = context;
-    if (y && nacre_is_error(y) && !c->module[0]) {
-        char path[32];
-        nacre_module_path(module, path, sizeof path);
-        snprintf(c->module, sizeof c->module, "layer %s (%.20s): ", path[0] ? path : "0",
-                 nacre_module_kind(module));
-    }
-}
-
 /* Runs one batch op by op under the NaN watch; NACRE_NUMERICAL with its message when an op made the
    first NaN or Inf. */
-static nacre_status watch_batch(nacre_fit_run *run, const nacre_batch *batch, bool update,
-                                culprit *out) {
+static nacre_status watch_batch(nacre_fit_run *run, const nacre_batch *batch, bool update) {
     nacre_thread *thread = nacre_this_thread();
     bool eager = thread->eager, watch = thread->nan_watch;
     nacre_batch_result result;
     nacre_set_eager(true);
     nacre_set_nan_watch(true);
-    nacre_module_set_trace(note_module, out);
     nacre_status status = update ? nacre_model_step(run->model, batch, run->classes, &result)
                                  : nacre_model_judge(run->model, batch, run->classes, 0, &result);
-    nacre_module_set_trace(NULL, NULL);
     nacre_set_eager(eager);
     nacre_set_nan_watch(watch);
     return status;
@@ -89,24 +69,22 @@ static nacre_status watch_batch(nacre_fit_run *run, const nacre_batch *batch, bo
 
 /* The weights are those before step `target`; first_batch: its own, then the one that failed. */
 static void find_culprit(nacre_fit_run *run, int64_t target, int64_t epoch, int64_t batch_index) {
-    culprit c = {""};
     nacre_batch batch;
     bool had_update = target < run->step;
     nacre_status status = had_update ? next_batch(run, &batch) : NACRE_OK;
     if (status == NACRE_OK && had_update) {
-        status = watch_batch(run, &batch, true, &c);
+        status = watch_batch(run, &batch, true);
         /* Updated without a NaN: then the new weights make one on the way forward. */
         if (status == NACRE_OK && batch_index == NACRE_AT_VALIDATION) {
-            status = watch_batch(run, &batch, false, &c);
+            status = watch_batch(run, &batch, false);
         }
     }
     if (status == NACRE_OK && batch_index >= 0) {
         status = nacre_loader_start(run->loader, epoch, batch_index);
         status = status ? status : next_batch(run, &batch);
-        status = status ? status : watch_batch(run, &batch, false, &c);
+        status = status ? status : watch_batch(run, &batch, false);
     }
-    snprintf(run->history->diverged_at, sizeof run->history->diverged_at, "%s%.180s",
-             status == NACRE_NUMERICAL ? c.module : "",
+    snprintf(run->history->diverged_at, sizeof run->history->diverged_at, "%.250s",
              status == NACRE_NUMERICAL ? nacre_error_message()
                                        : "no single op: not found on a second run");
 }

@@ -50,6 +50,28 @@ static void a_message_names_the_callers_line(void **state) {
     assert_string_equal(nacre_error_message(), "no weight (train.c:1)");
     nacre_fail_at(NACRE_NOT_FOUND, NULL, 1, "no weight");
     assert_string_equal(nacre_error_message(), "no weight");
+    nacre_fail_at(NACRE_NOT_FOUND, "Embedding", 0, "no weight");
+    assert_string_equal(nacre_error_message(), "no weight (Embedding)");
+}
+
+static void a_messages_place_is_found_again(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t place;
+    } cases[] = {{"no weight (train.c:42)", 9},
+                 {"add: a (2) (my file.c:7)", 10},
+                 {"no weight", 9},
+                 {"", 0},
+                 {")", 1},
+                 {"a (b)", 5},
+                 {"a (b:)", 6},
+                 {"a (b:c)", 7},
+                 {"at :1)", 6},
+                 {"(train.c:1)", 11}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(nacre_error_place(cases[i].text), cases[i].place);
+    }
 }
 
 static void a_message_is_one_line_whatever_a_file_is_called(void **state) {
@@ -178,6 +200,7 @@ int main(void) {
         cmocka_unit_test(every_status_has_its_text),
         cmocka_unit_test(an_error_is_kept_until_it_is_cleared),
         cmocka_unit_test(a_message_names_the_callers_line),
+        cmocka_unit_test(a_messages_place_is_found_again),
         cmocka_unit_test(a_message_is_one_line_whatever_a_file_is_called),
         cmocka_unit_test(a_long_message_is_cut_but_keeps_the_callers_line),
         cmocka_unit_test(a_message_may_quote_the_one_before),

@@ -78,11 +78,11 @@ static void residual_adds_what_it_was_given(void **state) {
     assert_values(nacre_module_forward(both, x), (float[]){2, 1}, 2);
     nacre_module_free(both);
     nacre_module *wrong = nacre_residual(nacre_linear(2, 3), NULL);
-    nacre_tensor *y = nacre_module_forward(wrong, x);
+    nacre_tensor *y = (nacre_module_forward)(wrong, x);
     assert_int_equal(nacre_tensor_status(y), NACRE_SHAPE_MISMATCH);
-    assert_string_equal(nacre_tensor_message(y),
-                        "residual: the body gives [1,3], the input is [1,2]: the shapes must be "
-                        "equal");
+    assert_string_equal(nacre_tensor_message(y), "the network (Residual): residual: the body gives "
+                                                 "[1,3], the input is [1,2]: the shapes must be "
+                                                 "equal");
     nacre_module_free(wrong);
     wrong = nacre_residual(NULL, nacre_relu());
     assert_int_equal(nacre_module_status(wrong), NACRE_INVALID_ARGUMENT);
@@ -149,13 +149,15 @@ static void a_failed_forward_leaves_the_statistics(void **state) {
     (void)state;
     nacre_module *norm = nacre_batch_norm2d(2);
     assert_int_equal(nacre_module_init(norm, 1), NACRE_OK);
-    nacre_tensor *y = nacre_module_forward(norm, nacre_ones(NACRE_SHAPE(1, 2, 1, 1)));
+    nacre_tensor *y = (nacre_module_forward)(norm, nacre_ones(NACRE_SHAPE(1, 2, 1, 1)));
     assert_string_equal(nacre_tensor_message(y),
-                        "batch_norm2d: training needs at least two elements per channel, here are "
+                        "layer (BatchNorm2d): batch_norm2d: training needs at least two elements "
+                        "per channel, here are "
                         "1; use a larger batch, or eval mode");
-    y = nacre_module_forward(norm, nacre_ones(NACRE_SHAPE(2, 3, 2, 2)));
-    assert_string_equal(nacre_tensor_message(y),
-                        "batch_norm2d: the input is [2,3,2,2], not [n, 2, height, width]");
+    y = (nacre_module_forward)(norm, nacre_ones(NACRE_SHAPE(2, 3, 2, 2)));
+    assert_string_equal(
+        nacre_tensor_message(y),
+        "layer (BatchNorm2d): batch_norm2d: the input is [2,3,2,2], not [n, 2, height, width]");
     assert_true(nacre_item_i64(nacre_module_buffer_at(norm, 2)) == 0);
     assert_values(nacre_module_buffer_at(norm, 1), (float[]){1, 1}, 2);
     nacre_module_free(norm);

@@ -26,9 +26,10 @@ static void layer_norm_starts_as_plain_normalisation(void **state) {
     set_parameter(layer, 0, (float[]){2, 2, 0, 1}, 4);
     set_parameter(layer, 1, (float[]){0, 1, 5, -1}, 4);
     assert_near(nacre_module_forward(layer, x), (float[]){-3 * s, 1 - s, 5, 1.5f * s - 1}, 4);
-    nacre_tensor *bad = nacre_module_forward(layer, nacre_zeros(NACRE_SHAPE(2, 3)));
-    assert_string_equal(nacre_tensor_message(bad), "layer_norm: x is [2,3]: its last extent must "
-                                                   "be 4, the layer's features");
+    nacre_tensor *bad = (nacre_module_forward)(layer, nacre_zeros(NACRE_SHAPE(2, 3)));
+    assert_string_equal(nacre_tensor_message(bad),
+                        "layer (LayerNorm): layer_norm: x is [2,3]: its last extent must be 4, the "
+                        "layer's features");
     nacre_module_free(layer);
     nacre_module_free(plain);
     assert_refused(nacre_layer_norm(0), "layer_norm: features is 0: it must be at least 1");

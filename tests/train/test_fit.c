@@ -537,6 +537,29 @@ static void verbose_writes_one_line_per_epoch(void **state) {
     nacre_dataset_free(set);
 }
 
+/* Pictures without a channel for a convolution: the layer is named, and no line of the library. */
+static void a_batch_that_does_not_fit_names_its_layer(void **state) {
+    (void)state;
+    nacre_dataset *set = nacre_procedural_digits(16, 1, false);
+    nacre_model *m =
+        nacre_model_new(nacre_sequential(nacre_conv2d(1, 2, {5, 5}), nacre_relu(), nacre_flatten(),
+                                         nacre_linear(2 * 24 * 24, 10)),
+                        nacre_cross_entropy(), nacre_sgd(0.1));
+    nacre_history *h = nacre_fit(m, set, .batch_size = 8);
+    assert_non_null(h);
+    assert_int_equal(h->outcome, NACRE_FIT_FAILED);
+    nacre_history_free(h);
+    assert_int_equal(nacre_error_code(), NACRE_SHAPE_MISMATCH);
+    assert_non_null(strstr(nacre_error_message(), "layer 0 (Conv2d): conv2d: "));
+    assert_null(strstr(nacre_error_message(), ".c:"));
+    nacre_metrics metrics;
+    assert_int_equal(nacre_evaluate(m, set, 0, &metrics), NACRE_SHAPE_MISMATCH);
+    assert_non_null(strstr(nacre_error_message(), "layer 0 (Conv2d): conv2d: "));
+    assert_null(strstr(nacre_error_message(), ".c:"));
+    nacre_model_free(m);
+    nacre_dataset_free(set);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fit_learns_and_keeps_its_history),
@@ -559,6 +582,7 @@ int main(void) {
         cmocka_unit_test(an_output_that_is_not_of_samples_cannot_be_computed_in_pieces),
         cmocka_unit_test(regression_has_no_accuracy),
         cmocka_unit_test(verbose_writes_one_line_per_epoch),
+        cmocka_unit_test(a_batch_that_does_not_fit_names_its_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
