@@ -122,7 +122,7 @@ class Bench(harness.ProgramTest):
         if QUICK or self.emulated():
             self.skipTest("another allocator, or none of our own to watch")
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
-        figures = self.good("bench", "lenet", "--batch-size", 1000, "--seconds", 0.5, "--threads", 1, "--json").json
+        figures = self.good("bench", "lenet", "--batch-size", 2000, "--seconds", 0.5, "--threads", 1, "--json").json
         pages = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
         self.assertLess(pages * resource.getpagesize(), 1.5 * figures["peak_rss_bytes"])
 
