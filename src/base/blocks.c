@@ -44,7 +44,7 @@ typedef struct free_block {
 
 typedef struct list {
     free_block *first;
-    size_t count;
+    size_t count, limit; /* limit: of a thread's list, once it has given a block; 0 before */
 } list;
 
 static _Thread_local list local_lists[CLASSES];
@@ -147,8 +147,7 @@ static __attribute__((noinline)) free_block *refill(size_t class) {
     return mine->first ? pop(mine) : nacre_obtain(class_bytes(class), true);
 }
 
-void *nacre_pool_take(size_t size) {
-    if (nacre_account_fails(size)) return NULL;
+static __attribute__((noinline)) void *take_slowly(size_t size) {
     if (!POOLED) return nacre_obtain(size, size > LARGEST_BYTES);
     if (size > LARGEST_BYTES) return nacre_obtain(size, true);
     size_t class = class_of(size);
@@ -156,8 +155,19 @@ void *nacre_pool_take(size_t size) {
     return mine->first ? pop(mine) : refill(class);
 }
 
+/* The list of a fine class; a record's lifetime takes and gives several blocks of these. NULL: another class. */
+static list *fine_list(size_t size) {
+    return size - 1 < FINE_BYTES ? &local_lists[(size - 1) / STEP] : NULL;
+}
+
+void *nacre_pool_take(size_t size) {
+    if (nacre_account_fails(size)) return NULL;
+    list *mine = fine_list(size);
+    return mine && mine->first ? pop(mine) : take_slowly(size);
+}
+
 /* Half of a full list goes to the store, or back to the allocator once the store is full too. */
-static __attribute__((noinline)) void spill(size_t class) {
+static void spill(size_t class) {
     list *mine = &local_lists[class], surplus = {0};
     move(&surplus, mine, (mine->count + 1) / 2);
     lock_store();
@@ -168,13 +178,23 @@ static __attribute__((noinline)) void spill(size_t class) {
     release(&surplus);
 }
 
-void nacre_pool_give(void *block, size_t size) {
-    if (!block) return;
+static __attribute__((noinline)) void give_slowly(void *block, size_t size) {
     if (!POOLED || size > LARGEST_BYTES || (!local_watched && !watch_exit())) {
         nacre_free(block);
         return;
     }
     size_t class = class_of(size);
-    push(&local_lists[class], block);
-    if (local_lists[class].count > local_limit(class)) spill(class);
+    list *mine = &local_lists[class];
+    mine->limit = local_limit(class);
+    if (mine->count >= mine->limit) spill(class);
+    push(mine, block);
+}
+
+void nacre_pool_give(void *block, size_t size) {
+    if (!block) return;
+    list *mine = fine_list(size);
+    if (mine && mine->count < mine->limit)
+        push(mine, block);
+    else
+        give_slowly(block, size);
 }

@@ -8,8 +8,10 @@
 /* ---- shared by the updates ---- */
 
 nacre_status nacre_need_like_parameter(const nacre_inference *inference, int i, const char *name) {
-    nacre_status status = nacre_need_equal_dtypes(inference, 0, "p", i, name);
-    return status ? status : nacre_need_equal_shapes(inference, 0, "p", i, name);
+    if (inference->in[0].dtype != inference->in[i].dtype)
+        return nacre_need_equal_dtypes(inference, 0, "p", i, name);
+    bool equal = nacre_shape_equal(&inference->in[0].shape, &inference->in[i].shape);
+    return equal ? NACRE_OK : nacre_need_equal_shapes(inference, 0, "p", i, name);
 }
 
 nacre_status nacre_need_ok(const nacre_inference *inference, int i) {

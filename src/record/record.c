@@ -29,7 +29,7 @@ static nacre_tensor *first_error(const nacre_recording *recording, const nacre_t
             return in;
         }
         if (nacre_value_foreign(in->value, thread)) {
-            nacre_value_check_thread(in->value);
+            nacre_value_refuse_foreign(in->value);
             return nacre_error_tensor();
         }
     }

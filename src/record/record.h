@@ -163,8 +163,15 @@ nacre_status nacre_value_check(const nacre_value *value, const nacre_record *rea
 static inline bool nacre_value_foreign(const nacre_value *value, const nacre_thread *thread) {
     return !value->storage && value->record->thread != thread->number;
 }
-/* NACRE_INVALID_STATE (set, saying where it was recorded) when the value is another thread's. */
-nacre_status nacre_value_check_thread(const nacre_value *value);
+/* NACRE_INVALID_STATE, set, saying where such a value was recorded. */
+nacre_status nacre_value_refuse_foreign(const nacre_value *value);
+static inline nacre_status nacre_value_check_thread(const nacre_value *value) {
+    const nacre_thread *thread = nacre_this_thread();
+    if (!thread) {
+        return NACRE_OUT_OF_MEMORY;
+    }
+    return nacre_value_foreign(value, thread) ? nacre_value_refuse_foreign(value) : NACRE_OK;
+}
 /* Computed now: takes a reference to storage, at its present version. */
 void nacre_value_bind(nacre_value *value, nacre_storage *storage);
 /* The same with the caller's reference. */
@@ -182,7 +189,12 @@ void nacre_pending_insert(nacre_thread *thread, nacre_record *record);
 
 /* t stands for v's value from here on; stored to t's own storage by the next evaluation. */
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line);
-void nacre_dirty_remove(nacre_tensor *t);
+void nacre_dirty_unlink(nacre_tensor *t);
+static inline void nacre_dirty_remove(nacre_tensor *t) {
+    if (t->dirty_owner) {
+        nacre_dirty_unlink(t);
+    }
+}
 /* After a failed evaluation: every pending assignment is forgotten, and pending work runs only when it is asked
    for again. */
 void nacre_rollback(nacre_thread *thread);

@@ -140,11 +140,8 @@ nacre_status nacre_copy_to(nacre_tensor *t, void *out, size_t bytes) {
 
 /* ---- variables ---- */
 
-void nacre_dirty_remove(nacre_tensor *t) {
+void nacre_dirty_unlink(nacre_tensor *t) {
     nacre_thread *thread = t->dirty_owner;
-    if (!thread) {
-        return;
-    }
     *(t->dirty_previous ? &t->dirty_previous->dirty_next : &thread->dirty) = t->dirty_next;
     if (t->dirty_next) {
         t->dirty_next->dirty_previous = t->dirty_previous;
@@ -197,9 +194,9 @@ static void replace_value(nacre_tensor *t, nacre_value *value) {
 static bool is_leaf(const nacre_value *value) { return value->record->op == &nacre_op_leaf; }
 
 /* The value that v's assignment is stored from: v's own where nobody has it yet, else a copy. The copy is
-   never computed eagerly: it is computed into the variable. */
+   never computed eagerly: it is computed into the variable. *frame: begun where there is one. */
 static nacre_value *fresh_value(nacre_thread *thread, const nacre_tensor *t, nacre_tensor *v,
-                                const char *file, int line) {
+                                const char *file, int line, nacre_scope *frame) {
     nacre_value *value = v->value;
     /* Back-propagation tells values apart, not handles: t must not stand in v's history, and as a leaf that wants
        a gradient it shares its value with no handle that could not be told (see nacre_rebind). */
@@ -211,6 +208,7 @@ static nacre_value *fresh_value(nacre_thread *thread, const nacre_tensor *t, nac
         }
         value->wanted = true;
     }
+    *frame = nacre_frame_begin();
     bool eager = thread->eager, no_grad = thread->no_grad;
     thread->eager = false;
     thread->no_grad = no_grad || leaf;
@@ -227,13 +225,13 @@ nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, in
         return NACRE_OUT_OF_MEMORY;
     }
     if (t->value && nacre_value_foreign(t->value, thread)) {
-        return nacre_value_check_thread(t->value);
+        return nacre_value_refuse_foreign(t->value);
     }
     if (nacre_value_foreign(v->value, thread)) {
-        return nacre_value_check_thread(v->value);
+        return nacre_value_refuse_foreign(v->value);
     }
-    nacre_scope frame = nacre_frame_begin();
-    nacre_value *value = fresh_value(thread, t, v, file, line);
+    nacre_scope frame = -1;
+    nacre_value *value = fresh_value(thread, t, v, file, line, &frame);
     nacre_value *old = t->value;
     if (value) {
         /* A computed value that nobody else holds becomes the variable's memory, unless it is another's. */

@@ -152,14 +152,7 @@ void nacre_value_bind_own(nacre_value *value, nacre_storage *storage) {
     value->record->shared = true;
 }
 
-nacre_status nacre_value_check_thread(const nacre_value *value) {
-    const nacre_thread *thread = nacre_this_thread();
-    if (!thread) {
-        return NACRE_OUT_OF_MEMORY;
-    }
-    if (!nacre_value_foreign(value, thread)) {
-        return NACRE_OK;
-    }
+nacre_status nacre_value_refuse_foreign(const nacre_value *value) {
     const nacre_record *record = value->record;
     return nacre_fail_at(NACRE_INVALID_STATE, record->file, record->line,
                          "%s: recorded on another thread and not computed yet; call nacre_eval "

@@ -25,18 +25,6 @@ int64_t nacre_shape_numel(const nacre_shape *shape) {
     return count;
 }
 
-bool nacre_shape_equal(const nacre_shape *a, const nacre_shape *b) {
-    if (a->ndim != b->ndim) {
-        return false;
-    }
-    for (int i = 0; i < a->ndim; i++) {
-        if (a->dims[i] != b->dims[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool nacre_shape_broadcast(const nacre_shape *a, const nacre_shape *b, nacre_shape *out) {
     nacre_shape result = {.ndim = a->ndim > b->ndim ? a->ndim : b->ndim};
     for (int i = 1; i <= result.ndim; i++) {

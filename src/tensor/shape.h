@@ -9,7 +9,13 @@
 /* Extents >= 0, ndim in range, and the number of elements times 8 bytes fits int64. */
 bool nacre_shape_valid(const nacre_shape *shape);
 int64_t nacre_shape_numel(const nacre_shape *shape);
-bool nacre_shape_equal(const nacre_shape *a, const nacre_shape *b);
+static inline bool nacre_shape_equal(const nacre_shape *a, const nacre_shape *b) {
+    bool equal = a->ndim == b->ndim;
+    for (int i = 0; equal && i < a->ndim; i++) {
+        equal = a->dims[i] == b->dims[i];
+    }
+    return equal;
+}
 /* NumPy's rule; false when they do not match. */
 bool nacre_shape_broadcast(const nacre_shape *a, const nacre_shape *b, nacre_shape *out);
 /* Row-major strides in elements. */
