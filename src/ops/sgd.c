@@ -64,21 +64,13 @@ static nacre_status need_own(const nacre_recording *recording, const nacre_updat
 
 nacre_status nacre_record_update(const nacre_recording *recording,
                                  const nacre_update_target *targets, int count) {
-    nacre_tensor *out[NACRE_MAX_OUTPUTS];
-    nacre_scope frame = nacre_frame_begin();
+    nacre_tensor *tensors[NACRE_MAX_OUTPUTS];
+    for (int i = 0; i < count; i++) tensors[i] = targets[i].tensor;
+    nacre_status status = need_own(recording, targets, count);
+    if (status != NACRE_OK) return status;
     bool before = nacre_set_grad_enabled(false);
-    nacre_record_many(recording, out);
-    nacre_status status = NACRE_OK;
-    /* All results are checked before the first assignment: an update happens whole or not at all. */
-    for (int i = 0; i < count && status == NACRE_OK; i++)
-        if (nacre_is_error(out[i]))
-            status = nacre_fail(nacre_tensor_status(out[i]), "%s", nacre_tensor_message(out[i]));
-    if (status == NACRE_OK) status = need_own(recording, targets, count);
-    for (int i = 0; i < count && status == NACRE_OK; i++)
-        if (targets[i].tensor)
-            status = nacre_assign_at(targets[i].tensor, out[i], recording->file, recording->line);
+    status = nacre_record_assign(recording, tensors, count);
     nacre_set_grad_enabled(before);
-    nacre_frame_end(frame, NULL, 0);
     return status;
 }
 

@@ -150,13 +150,11 @@ static void evaluate_early(nacre_thread *thread, int count, nacre_tensor **out) 
     }
 }
 
-void nacre_record_many(const nacre_recording *recording, nacre_tensor **out) {
-    int count = output_count(recording->op);
-    nacre_thread *thread = nacre_this_thread();
-    nacre_tensor *error = thread ? first_error(recording, thread) : nacre_error_tensor();
-    if (error) {
-        fill_error(error, count, out);
-        return;
+nacre_record *nacre_record_make(nacre_thread *thread, const nacre_recording *recording,
+                                nacre_tensor **error) {
+    *error = first_error(recording, thread);
+    if (*error) {
+        return NULL;
     }
     nacre_inference inference;
     nacre_word attrs[NACRE_MAX_ATTRS];
@@ -165,9 +163,17 @@ void nacre_record_many(const nacre_recording *recording, nacre_tensor **out) {
     if (infer(recording, &inference, attrs)) {
         record = make_record(thread, recording, &inference, attrs);
     }
+    *error = record ? NULL : nacre_error_tensor();
+    return record;
+}
+
+void nacre_record_many(const nacre_recording *recording, nacre_tensor **out) {
+    int count = output_count(recording->op);
+    nacre_thread *thread = nacre_this_thread();
+    nacre_tensor *error = NULL;
+    nacre_record *record = thread ? nacre_record_make(thread, recording, &error) : NULL;
     if (!record) {
-        error = nacre_error_tensor();
-        fill_error(error, count, out);
+        fill_error(error ? error : nacre_error_tensor(), count, out);
         return;
     }
     for (int i = 0; i < count; i++) {

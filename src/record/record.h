@@ -189,6 +189,10 @@ void nacre_pending_insert(nacre_thread *thread, nacre_record *record);
 
 /* t stands for v's value from here on; stored to t's own storage by the next evaluation. */
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line);
+/* Records and assigns output k to targets[k] (NULL: to nobody), of the same dtype and shape each and no two the same:
+   as nacre_rebind does, with no handles between. All or nothing. */
+nacre_status nacre_record_assign(const nacre_recording *recording, nacre_tensor *const *targets,
+                                 int count);
 void nacre_dirty_unlink(nacre_tensor *t);
 static inline void nacre_dirty_remove(nacre_tensor *t) {
     if (t->dirty_owner) {

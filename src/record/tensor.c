@@ -219,6 +219,19 @@ static nacre_value *fresh_value(nacre_thread *thread, const nacre_tensor *t, nac
     return copy->value;
 }
 
+/* From here on t stands for `value`, which nobody else is stored from. */
+static void take_value(nacre_thread *thread, nacre_tensor *t, nacre_value *value) {
+    nacre_value *old = t->value;
+    /* A computed value that nobody else holds becomes the variable's memory, unless it is another's. */
+    if (!t->variable && old && old->storage && nacre_value_handles(old) == 1 &&
+        atomic_load_explicit(&old->storage->refs, memory_order_relaxed) == 1) {
+        t->variable = nacre_storage_retain(old->storage);
+    }
+    dirty_add(thread, t);
+    replace_value(t, value);
+    value->variable = t;
+}
+
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line) {
     nacre_thread *thread = nacre_this_thread();
     if (!thread) {
@@ -232,16 +245,8 @@ nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, in
     }
     nacre_scope frame = -1;
     nacre_value *value = fresh_value(thread, t, v, file, line, &frame);
-    nacre_value *old = t->value;
     if (value) {
-        /* A computed value that nobody else holds becomes the variable's memory, unless it is another's. */
-        if (!t->variable && old && old->storage && nacre_value_handles(old) == 1 &&
-            atomic_load_explicit(&old->storage->refs, memory_order_relaxed) == 1) {
-            t->variable = nacre_storage_retain(old->storage);
-        }
-        dirty_add(thread, t);
-        replace_value(t, value);
-        value->variable = t;
+        take_value(thread, t, value);
         v->plain |= value == v->value && t->gradient;
     }
     nacre_frame_end(frame, NULL, 0);
@@ -249,6 +254,34 @@ nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, in
         return nacre_error_code();
     }
     return thread->eager && !thread->evaluating ? nacre_evaluate_now(&t, 1) : NACRE_OK;
+}
+
+nacre_status nacre_record_assign(const nacre_recording *recording, nacre_tensor *const *targets,
+                                 int count) {
+    nacre_thread *thread = nacre_this_thread();
+    if (!thread) {
+        return NACRE_OUT_OF_MEMORY;
+    }
+    nacre_tensor *error, *assigned[NACRE_MAX_OUTPUTS];
+    size_t n = 0;
+    nacre_status status = NACRE_OK;
+    nacre_scope frame = nacre_frame_begin(); /* an error tensor's */
+    nacre_record *record = nacre_record_make(thread, recording, &error);
+    if (record) {
+        nacre_record_hold(record);
+        for (int i = 0; i < count; i++) {
+            if (targets[i]) {
+                take_value(thread, targets[i], &record->out[i]);
+                assigned[n++] = targets[i];
+            }
+        }
+        nacre_record_let_go(record);
+    } else {
+        status = nacre_fail(nacre_tensor_status(error), "%s", nacre_tensor_message(error));
+    }
+    nacre_frame_end(frame, NULL, 0);
+    bool now = status == NACRE_OK && thread->eager && !thread->evaluating && !thread->capture;
+    return now ? nacre_evaluate_now(assigned, n) : status;
 }
 
 /* Takes t back to what it stood for before its pending assignments. */

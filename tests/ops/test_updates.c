@@ -149,6 +149,7 @@ static void refused_updates_change_nothing(void **state) {
     (void)state;
     nacre_tensor *p = vector(start, NACRE_F32), *g = vector(slope, NACRE_F32);
     nacre_tensor *small = nacre_zeros(NACRE_SHAPE(2)), *m = nacre_zeros(NACRE_SHAPE(N));
+    nacre_tensor *v = nacre_zeros(NACRE_SHAPE(N));
     nacre_sgd_update_options o = {.size = sizeof o, .lr = 0.1, .momentum = 0.9};
     expect_refused(nacre_sgd_update(p, g, NULL, &o), NACRE_INVALID_ARGUMENT,
                    "sgd_update: momentum is 0.9, velocity is NULL: give a velocity of p's shape");
@@ -164,7 +165,7 @@ static void refused_updates_change_nothing(void **state) {
     nacre_adam_update_options a = {.size = sizeof a, .lr = 0.1, .beta1 = 0.9, .beta2 = 0.999};
     nacre_tensor *step = nacre_ones(NACRE_SHAPE(1), .dtype = NACRE_I64);
     expect_refused(
-        nacre_adam_update(p, g, m, m, step, &a), NACRE_INVALID_ARGUMENT,
+        nacre_adam_update(p, g, m, v, step, &a), NACRE_INVALID_ARGUMENT,
         "adam_update: step is i64 [1]: it must be an i64 scalar, 1 for the first update");
     expect_refused(nacre_adam_update(p, g, m, small, step, &a), NACRE_SHAPE_MISMATCH,
                    "adam_update: p is [5], v is [2]: shapes must be equal");
