@@ -146,10 +146,10 @@ typedef struct nacre_plan {
     int *trace_names;
 } nacre_plan;
 
-/* The thread's planner. */
 /* Address space for a thread's arena: what a plan may take at most. Pages are only used as it needs them. */
 #define NACRE_ARENA_MOST ((size_t)1 << 38)
 
+/* The thread's planner. */
 typedef struct nacre_planner {
     nacre_work work;
     nacre_plan *buckets[256];
