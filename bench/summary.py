@@ -94,6 +94,9 @@ def beside(value, name):
 
 
 def _us(value):
+    """A part of a step that was not measured, because it was faster than what it is a part of, is no figure."""
+    if value is None:
+        return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 

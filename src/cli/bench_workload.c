@@ -159,11 +159,6 @@ static double bandwidth_of(const measurement *m) {
     return m->whole == NACRE_CLI_INFER ? m->machine.read_gbytes : m->machine.gbytes;
 }
 
-/* How much longer one took than the other; NaN, and not a figure, where it did not. */
-static double difference(double longer, double shorter) {
-    return longer >= shorter ? longer - shorter : NAN;
-}
-
 static figures figures_of(const measurement *m) {
     figures f = {
         .least = nacre_cli_times_at(&m->step, 0),
@@ -174,17 +169,25 @@ static figures figures_of(const measurement *m) {
     };
     double both = nacre_cli_times_at(&m->backward, 0);
     f.spread = (nacre_cli_times_at(&m->step, 0.9) - f.least) / f.least;
-    f.backward = difference(both, f.forward);
-    f.update = difference(f.least, both);
+    f.backward = both - f.forward;
+    f.update = f.least - both;
     return f;
 }
 
-/* Microseconds, or "-". */
+/* A part of a step is a difference of two measurements; below 0, where it is lost in their noise, it is no figure. */
 static void append_part(nacre_text *text, double us, const char *what) {
-    if (isnan(us)) {
+    if (us < 0) {
         nacre_text_append(text, "- %s", what);
     } else {
         nacre_text_append(text, "%.1f us %s", us, what);
+    }
+}
+
+static void append_part_json(nacre_text *text, const char *key, double us) {
+    if (us < 0) {
+        nacre_text_append(text, ",\"%s\":null", key);
+    } else {
+        nacre_cli_append_figure(text, key, us);
     }
 }
 
@@ -218,9 +221,6 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
         {"us_min", f.least},
         {"us_median", f.median},
         {"spread", f.spread},
-        {"us_forward", infer ? f.least : f.forward},
-        {"us_backward", infer ? 0 : f.backward},
-        {"us_update", infer ? 0 : f.update},
         {"gflops", m->flops / f.least * 1e-3},
         {"peak_gflops", m->machine.gflops},
         {"peak_one_gflops", m->machine.gflops_one},
@@ -236,6 +236,9 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         nacre_cli_append_figure(text, numbers[i].key, numbers[i].number);
     }
+    append_part_json(text, "us_forward", infer ? f.least : f.forward);
+    append_part_json(text, "us_backward", infer ? 0 : f.backward);
+    append_part_json(text, "us_update", infer ? 0 : f.update);
     append_figure(text, "arena_bytes", m->planned, (double)m->arena_bytes);
     append_figure(text, "live_lower_bound", m->planned, (double)m->live_bound);
     append_figure(text, "recomputed", m->planned, (double)m->recomputed);
