@@ -214,13 +214,19 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
     append_size(text, "sequence_length", m->job.workload->sizes.sequence_length);
     nacre_text_append(text, ",\"threads\":%d,\"isa\":\"%s\",\"steps\":%zu", nacre_threads(),
                       nacre_isa(), m->step.added);
+    append_figure(text, "flops", m->planned, m->flops);
+    append_figure(text, "bytes", m->planned, m->bytes);
+    append_figure(text, "least_bytes", m->planned, m->least_bytes);
+    nacre_cli_append_figure(text, "us_min", f.least);
+    nacre_cli_append_figure(text, "us_median", f.median);
+    nacre_cli_append_figure(text, "spread", f.spread);
+    append_part_json(text, "us_forward", infer ? f.least : f.forward);
+    append_part_json(text, "us_backward", infer ? 0 : f.backward);
+    append_part_json(text, "us_update", infer ? 0 : f.update);
     const struct {
         const char *key;
         double number;
     } numbers[] = {
-        {"us_min", f.least},
-        {"us_median", f.median},
-        {"spread", f.spread},
         {"gflops", m->flops / f.least * 1e-3},
         {"peak_gflops", m->machine.gflops},
         {"peak_one_gflops", m->machine.gflops_one},
@@ -230,15 +236,9 @@ static void append_json(const measurement *m, int64_t batch, nacre_text *text) {
         {"roofline_us", f.roofline},
         {"fraction", f.roofline / f.least},
     };
-    append_figure(text, "flops", m->planned, m->flops);
-    append_figure(text, "bytes", m->planned, m->bytes);
-    append_figure(text, "least_bytes", m->planned, m->least_bytes);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         nacre_cli_append_figure(text, numbers[i].key, numbers[i].number);
     }
-    append_part_json(text, "us_forward", infer ? f.least : f.forward);
-    append_part_json(text, "us_backward", infer ? 0 : f.backward);
-    append_part_json(text, "us_update", infer ? 0 : f.update);
     append_figure(text, "arena_bytes", m->planned, (double)m->arena_bytes);
     append_figure(text, "live_lower_bound", m->planned, (double)m->live_bound);
     append_figure(text, "recomputed", m->planned, (double)m->recomputed);
