@@ -181,7 +181,7 @@ train_mnist() {
         return 77
     fi
     accuracy=$(sed -n 's/.*"test_accuracy": *\([0-9.]*\).*/\1/p' "$result")
-    reached="${reached:+$reached, }$recipe $seed: $accuracy"
+    reached="${reached:+$reached, }$recipe $accuracy (seed $seed)"
     note "test accuracy: $reached"
     awk -v accuracy="$accuracy" -v least="$least" 'BEGIN { exit !(accuracy >= least) }'
 }

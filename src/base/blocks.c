@@ -104,7 +104,10 @@ static size_t store_limit(size_t class) {
 static void release_local(void *unused) {
     (void)unused;
     local_watched = false;
-    for (size_t i = 0; i < CLASSES; i++) release(&local_lists[i]);
+    for (size_t i = 0; i < CLASSES; i++) {
+        release(&local_lists[i]);
+        local_lists[i].limit = 0; /* what is given from here on is looked at again */
+    }
 }
 
 void nacre_pool_trim(void) {

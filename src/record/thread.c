@@ -23,12 +23,7 @@ static void thread_free(void *state) {
         t->scope_index = -1;
         nacre_release(t);
     }
-    while (thread->dirty) {
-        nacre_dirty_remove(thread->dirty);
-    }
-    while (thread->first) {
-        nacre_pending_remove(thread->first);
-    }
+    nacre_rollback(thread); /* nobody else could compute what is pending here */
     if (thread->plans_free) {
         thread->plans_free(thread->plans);
     }

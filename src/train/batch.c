@@ -141,9 +141,10 @@ nacre_status nacre_model_judge(nacre_model *model, const nacre_batch *batch, boo
     if (status == NACRE_OK) {
         status = read_batch(&r, out);
     }
+    bool of_output = whole || nacre_is_error(y);
     nacre_status ended = nacre_scope_end(scope);
     status = status != NACRE_OK ? status : ended;
-    if (whole || nacre_is_error(y)) {
+    if (of_output) {
         return nacre_name_refused(status, "the evaluation", whole ? batch->count : most);
     }
     return nacre_name_refused(status, "the loss of an evaluation", batch->count);

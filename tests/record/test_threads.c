@@ -2,6 +2,8 @@
    changes; once computed it is anybody's. */
 #include "support.h"
 
+#include "base/memory.h"
+
 #include <nacre/grad.h>
 #include <nacre/nacre.h>
 #include <pthread.h>
@@ -181,7 +183,56 @@ static void what_an_ended_thread_left_is_refused(void **state) {
     assert_float_equal(nacre_item(nacre_sum(own)), 3, 0);
 }
 
+static nacre_tensor *shared;
+
+static void *assign_and_end(void *unused) {
+    (void)unused;
+    nacre_assign(shared, nacre_mul_scalar(shared, 2));
+    return NULL;
+}
+
+/* In no scope, whose end would have evaluated it. */
+static void what_an_ended_thread_assigned_is_undone(void **state) {
+    (void)state;
+    shared = nacre_ones(NACRE_SHAPE(3));
+    assert_int_equal(nacre_eval(shared), NACRE_OK);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, assign_and_end, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_float_equal(nacre_item(nacre_sum(shared)), 3, 0);
+    assert_int_equal(nacre_assign(shared, nacre_add_scalar(shared, 4)), NACRE_OK);
+    assert_float_equal(nacre_item(nacre_sum(shared)), 15, 0);
+}
+
+static void *leave_tensors(void *unused) {
+    (void)unused;
+    nacre_scope scope = nacre_scope_begin(); /* whose end gives blocks back, as the thread's will */
+    nacre_eval(nacre_ones(NACRE_SHAPE(8, 8)));
+    nacre_scope_end(scope);
+    for (int i = 0; i < 32; i++) {
+        nacre_eval(nacre_ones(NACRE_SHAPE(8, 8)));
+    }
+    return NULL;
+}
+
+static void ended_threads_keep_no_memory(void **state) {
+    (void)state;
+    enum { WARM = 4, THREADS = 40, SLACK = 200 };
+    uint64_t blocks = 0;
+    for (int i = 0; i < THREADS; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, leave_tensors, NULL), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        blocks = i == WARM ? nacre_memory().live_blocks : blocks;
+    }
+    /* Each would have left the blocks of 32 tensors. */
+    assert_true(nacre_memory().live_blocks <= blocks + SLACK);
+}
+
 int main(void) {
+    /* The order in which threads clean up follows that of first uses: the pool's lists first, as where data is the
+       first that a program makes. */
+    nacre_pool_give(nacre_pool_take(64), 64);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_neither_evaluated_nor_explained_elsewhere),
         cmocka_unit_test(a_refusal_changes_nothing_of_the_asker),
@@ -190,6 +241,8 @@ int main(void) {
         cmocka_unit_test(is_not_differentiated_elsewhere),
         cmocka_unit_test(is_anybodys_once_computed),
         cmocka_unit_test(what_an_ended_thread_left_is_refused),
+        cmocka_unit_test(what_an_ended_thread_assigned_is_undone),
+        cmocka_unit_test(ended_threads_keep_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
