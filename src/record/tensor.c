@@ -233,16 +233,12 @@ static void take_value(nacre_thread *thread, nacre_tensor *t, nacre_value *value
 }
 
 nacre_status nacre_rebind(nacre_tensor *t, nacre_tensor *v, const char *file, int line) {
+    nacre_status status = t->value ? nacre_value_check_thread(t->value) : NACRE_OK;
+    status = status ? status : nacre_value_check_thread(v->value);
+    if (status != NACRE_OK) {
+        return status;
+    }
     nacre_thread *thread = nacre_this_thread();
-    if (!thread) {
-        return NACRE_OUT_OF_MEMORY;
-    }
-    if (t->value && nacre_value_foreign(t->value, thread)) {
-        return nacre_value_refuse_foreign(t->value);
-    }
-    if (nacre_value_foreign(v->value, thread)) {
-        return nacre_value_refuse_foreign(v->value);
-    }
     nacre_scope frame = -1;
     nacre_value *value = fresh_value(thread, t, v, file, line, &frame);
     if (value) {

@@ -127,6 +127,9 @@ typedef struct nacre_elementwise_kernels {
    reductions reduce the segments' results in the same way. Part of the bit contract. */
 #define NACRE_REDUCE_SEGMENT 8192
 
+/* Columns that are reduced side by side, their partial results in the first-level cache. */
+#define NACRE_REDUCE_COLUMNS 256
+
 typedef enum nacre_reduce_kind {
     NACRE_REDUCE_SUM,
     NACRE_REDUCE_MAX, /* NaN if any is NaN */

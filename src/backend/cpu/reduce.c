@@ -52,7 +52,7 @@ static reduction describe(const nacre_plan_op *step) {
     r.columns = down ? r.kept.dims[last] : 0;
     int64_t rows = nacre_larger(1, nacre_smaller(r.count, NACRE_REDUCE_SEGMENT));
     r.each = nacre_larger(1, TASK_ELEMENTS / rows);
-    if (down) r.each = nacre_parts(r.each, 256) * 256;
+    if (down) r.each = nacre_parts(r.each, NACRE_REDUCE_COLUMNS) * NACRE_REDUCE_COLUMNS;
     return r;
 }
 

@@ -31,9 +31,8 @@ static inline nacre_winograd_place nacre_winograd_place_of(int64_t first, int64_
                                                            int64_t columns) {
     int64_t row = first / tile_columns * NACRE_WINOGRAD_OUT_SIDE - top;
     int64_t column = first % tile_columns * NACRE_WINOGRAD_OUT_SIDE - left;
-    int64_t left_in_row = tile_columns - first % tile_columns;
     nacre_winograd_place place = {
-        .run = {.tiles = most < left_in_row ? most : left_in_row,
+        .run = {.tiles = nacre_smaller(most, tile_columns - first % tile_columns),
                 .first = -column,
                 .end = columns - column,
                 .x_row = columns * NACRE_LANES},

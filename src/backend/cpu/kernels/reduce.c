@@ -18,9 +18,9 @@ RUN(sum_run, vec_add, lanes_sum, 0.0f)
 RUN(max_run, vec_maximum, lanes_max, -INFINITY)
 RUN(min_run, vec_minimum, lanes_min, INFINITY)
 
-/* Rows that no cache holds are read from end to end, columns of so many at a time, and the partial results lie in the
-   first-level cache. */
-enum { WIDE = 256, LONG_FLOATS = 1 << 16 };
+/* So many floats are read row by row, NACRE_REDUCE_COLUMNS of each at a time: down strips of one vector they would come
+   from memory one by one. */
+enum { LONG_FLOATS = 1 << 16 };
 
 /* LANES columns at once: the 16 partial results of each are 16 vectors. */
 #define COLUMNS(name, join, identity)                                                              \
@@ -44,7 +44,7 @@ enum { WIDE = 256, LONG_FLOATS = 1 << 16 };
         }                                                                                          \
     }                                                                                              \
     static void name##_far(int64_t n, int64_t width, const float *x, int64_t row, float *out) {    \
-        float a[SUM_LANES][WIDE];                                                                  \
+        float a[SUM_LANES][NACRE_REDUCE_COLUMNS];                                                  \
         EACH (l, SUM_LANES)                                                                        \
             for (int64_t j = 0; j < width; j++) a[l][j] = identity;                                \
         for (int64_t i = 0; i < n; i++, x += row) {                                                \
@@ -58,15 +58,16 @@ enum { WIDE = 256, LONG_FLOATS = 1 << 16 };
                             join(vec_load_n(to + j, rest), vec_load_n(x + j, rest)));              \
             }                                                                                      \
         }                                                                                          \
-        name##_near(SUM_LANES, width, a[0], WIDE, out);                                            \
+        name##_near(SUM_LANES, width, a[0], NACRE_REDUCE_COLUMNS, out);                            \
     }                                                                                              \
     static void name(int64_t n, int64_t width, const float *x, int64_t row, float *out) {          \
         if (n * width < LONG_FLOATS) {                                                             \
             name##_near(n, width, x, row, out);                                                    \
             return;                                                                                \
         }                                                                                          \
-        for (int64_t j = 0; j < width; j += WIDE)                                                  \
-            name##_far(n, width - j < WIDE ? width - j : WIDE, x + j, row, out + j);               \
+        for (int64_t j = 0; j < width; j += NACRE_REDUCE_COLUMNS)                                  \
+            name##_far(n, width - j < NACRE_REDUCE_COLUMNS ? width - j : NACRE_REDUCE_COLUMNS,     \
+                       x + j, row, out + j);                                                       \
     }
 COLUMNS(sum_columns, vec_add, 0.0f)
 COLUMNS(max_columns, vec_maximum, -INFINITY)
